@@ -1,0 +1,1 @@
+"""The world: one file per outside library, which translates and decides nothing."""

@@ -1,0 +1,82 @@
+"""Everything that can go wrong on purpose, and what happens then.
+
+* :exc:`VoicedError`: exit status 1
+    * :exc:`ConfigError`: a person must edit the configuration; exit status 78, which systemd does not restart.
+    * :exc:`DeviceError`: a microphone or speaker is missing, stalled or refuses its format; reopened with back-off.
+    * :exc:`SoundFileError`: a sound file cannot be read; named, never guessed at.
+    * :exc:`ModelError`: a wake model is missing or broken.
+    * :exc:`ServiceError`: the Realtime service is away; the next wake tries again.
+        * :exc:`RefusedError`: it said no (key, deployment, quota); trying again without a change is useless.
+    * :exc:`ProtocolError`: a message of the service lacks what it must have.
+    * :exc:`CommandError`: somebody sent a command that cannot be obeyed; answered, never fatal.
+"""
+
+
+class VoicedError(Exception):
+    """Base of all errors raised on purpose; ``str()`` is a sentence for a person."""
+
+    exit_status = 1
+
+
+class ConfigError(VoicedError):
+    """The configuration is wrong.
+
+    Attributes:
+        problems: One sentence for each problem, each naming its full key.
+
+    """
+
+    exit_status = 78
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class DeviceError(VoicedError):
+    """A sound device is missing, stalled, or refuses its format."""
+
+
+class SoundFileError(VoicedError):
+    """A sound file is missing or broken."""
+
+
+class ModelError(VoicedError):
+    """A wake model is missing or broken."""
+
+
+class ServiceError(VoicedError):
+    """The Realtime service cannot be reached, or went away.
+
+    Attributes:
+        code: Short and stable, for ``health``: ``unreachable``, ``timeout``, ``closed``, ``expired`` or ``refused``.
+
+    """
+
+    def __init__(self, message: str, *, code: str = "unreachable") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class RefusedError(ServiceError):
+    """The service said no, and will again until something is changed."""
+
+    def __init__(self, message: str, *, code: str = "refused") -> None:
+        super().__init__(message, code=code)
+
+
+class ProtocolError(VoicedError):
+    """A message of the service is not what the protocol says."""
+
+
+class CommandError(VoicedError):
+    """A command cannot be obeyed.
+
+    Attributes:
+        code: One of ``invalid``, ``unknown_action``, ``busy``, ``unavailable``, ``failed``.
+
+    """
+
+    def __init__(self, message: str, *, code: str = "invalid") -> None:
+        super().__init__(message)
+        self.code = code

@@ -1,0 +1,155 @@
+"""What the daemon asks of the world, in its own words.
+
+Nobody inherits from these; ``tests/test_ports.py`` lets mypy prove that the real parts and the fakes fit.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from voiced.core.frames import Frame, Samples
+from voiced.core.realtime.events import ClientEvent, ServerEvent, SessionSettings
+from voiced.core.wake import Wake
+
+
+class Microphone(Protocol):
+    """Where frames come from. Opened on entering the context, closed on leaving it."""
+
+    @property
+    def overruns(self) -> int:
+        """How often sound was lost since the start, by the device or because nobody took it."""
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong now (device gone, stalled), as a sentence; ``None`` while frames arrive."""
+
+    def frames(self) -> AsyncIterator[Frame]:
+        """Yield 20 ms frames in order for ever; a lost device is reopened inside.
+
+        A file that is over ends the iteration.
+        """
+
+
+class Ears(Protocol):
+    """Frames in, wakes out: gate and wake models."""
+
+    def feed(self, frame: Frame) -> Wake | None:
+        """Take the next frame; return a wake word heard in it. May take milliseconds."""
+
+    def reset(self) -> None:
+        """Forget everything heard: after un-muting, or a gap in the sound."""
+
+
+class Speaker(Protocol):
+    """Where sound goes: 24 kHz, 16-bit, mono. No call waits."""
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong now, as a sentence; ``None`` while it can play."""
+
+    def play(self, item_id: str, content_index: int, pcm: bytes) -> None:
+        """Queue sound of an answer."""
+
+    def chime(self, sound: Samples) -> None:
+        """Mix a short sound in, at once, over whatever plays."""
+
+    def cut(self) -> dict[tuple[str, int], int]:
+        """Fall silent now and forget what is queued.
+
+        Returns:
+            Milliseconds heard of each (item, content part) since the queue was last empty, device latency taken off.
+
+        """
+
+    def volume(self, percent: int) -> None:
+        """Set the loudness of everything, 0 to 100."""
+
+
+class Session(Protocol):
+    """An open session that is ready for sound."""
+
+    @property
+    def session_id(self) -> str:
+        """The service's name for it."""
+
+    @property
+    def model(self) -> str | None:
+        """The model that answers, where the service says so."""
+
+    async def send(self, event: ClientEvent) -> None:
+        """Send one event.
+
+        Raises:
+            ServiceError: If the session is over.
+
+        """
+
+    def events(self) -> AsyncIterator[ServerEvent]:
+        """Yield what the service says until we close the session.
+
+        Raises:
+            ServiceError: If the service or the network ends it; ``code`` says how.
+
+        """
+
+
+class Service(Protocol):
+    """The Realtime service."""
+
+    def open(self, settings: SessionSettings) -> AbstractAsyncContextManager[Session]:
+        """Connect and set up; on entry the session takes sound. Closes with code 1000 on leaving.
+
+        Raises:
+            RefusedError: On entry, if it said no.
+            ServiceError: On entry, if it cannot be reached in time.
+
+        """
+
+    async def warm(self) -> None:
+        """Do beforehand what needs no session: fetch a token, where sign-in is keyless. Never raises for the network."""
+
+
+class Broker(Protocol):
+    """The MQTT broker. No call waits or fails while it is away."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has us."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why it does not have us, as a sentence."""
+
+    def keep(self, topic: str, payload: str, *, expiry_s: int | None = None) -> None:
+        """Publish a latest value, retained; while away only the newest is kept. Topic below ``<base>/<id>/``."""
+
+    def tell(self, topic: str, payload: str) -> None:
+        """Publish an event, never retained. Kept for a minute while away. Topic below ``<base>/<id>/``."""
+
+    def answer(self, topic: str, payload: str, correlation: bytes | None) -> None:
+        """Publish the response to a command, on the full topic it asked for."""
+
+
+class Speech(Protocol):
+    """Decides whether a frame may hold speech."""
+
+    def __call__(self, samples: Samples) -> bool:
+        """Take 320 samples at 16 kHz."""
+
+
+class WakeScores(Protocol):
+    """The wake models: sound in steps, scores out."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Names of the models, in the order of the scores."""
+
+    def __call__(self, samples: Samples) -> list[tuple[float, ...]]:
+        """Take a whole number of 1,280-sample steps that follow on those before; return one row of scores a step."""
+
+    def reset(self) -> None:
+        """Forget the sound so far. The next 25 rows of scores mean nothing."""
+
+
+Clock = Callable[[], float]
+"""Monotonic seconds."""
