@@ -6,7 +6,7 @@
     * :exc:`SoundFileError`: a sound file cannot be read; named, never guessed at.
     * :exc:`ModelError`: a wake model is missing or broken.
     * :exc:`ServiceError`: the Realtime service is away; the next wake tries again.
-        * :exc:`RefusedError`: it said no (key, deployment, quota); trying again without a change is useless.
+        * :exc:`RefusedError`: it said no; trying again without a change is useless.
     * :exc:`ProtocolError`: a message of the service lacks what it must have.
     * :exc:`CommandError`: somebody sent a command that cannot be obeyed; answered, never fatal.
 """

@@ -1,0 +1,236 @@
+"""What a person may decide: every key of ``config.toml``, its range, unit and default.
+
+Secrets never stand here: ``*_file`` keys name a file, else systemd credentials or the environment hold them.
+:mod:`voiced.configfile` reads the file.
+"""
+
+import platform
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Provider = Literal["azure", "azure-preview", "voice-live", "openai", "custom", "simulator"]
+Percent = Annotated[int, Field(ge=0, le=100)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$", max_length=64)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+_ENDPOINT = "https://RESOURCE.openai.azure.com"
+
+
+def _device_id() -> str:
+    return re.sub(r"[^a-z0-9_-]+", "-", platform.node().split(".")[0].lower()).strip("-") or "voiced"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+
+
+class DeviceConfig(_Section):
+    """``[device]``: who this is, on MQTT and in Home Assistant."""
+
+    id: Name = Field(default_factory=_device_id)
+    """Small letters, digits, ``_`` and ``-``; part of every topic. Default: the host name."""
+    name: str = Field(default="", max_length=64)
+    """For people; default: the id."""
+    area: str = Field(default="", max_length=64)
+    """Room that Home Assistant suggests."""
+
+
+class AudioConfig(_Section):
+    """``[audio]``: microphone and speaker."""
+
+    input: str = Field(default="default", min_length=1)
+    """``default``, a name from ``voiced devices``, or ``file:PATH`` (a WAV file, paced in real time)."""
+    output: str = Field(default="default", min_length=1)
+    """``default``, a name from ``voiced devices``, ``file:PATH`` (a WAV file, written) or ``null``."""
+    volume: Percent = 60
+    """Loudness at the first start, percent; afterwards as last set."""
+    chime: bool = True
+    """Whether a short sound answers the wake word."""
+    echo_cancellation: Literal["auto", "on", "off", "half-duplex"] = "auto"
+    """``off``: the microphone stays open while an answer plays (headset, cancelling device); all others hold it
+    back from the service meanwhile, wake words are still heard."""
+    input_end: Literal["stop", "silence"] = "stop"
+    """What follows a ``file:`` input: the end of the daemon after the last conversation, or silence."""
+
+
+class WakeWordConfig(_Section):
+    """``[[wake.words]]``: one word to listen for."""
+
+    model: str = Field(min_length=1)
+    """Name of a model, see ``voiced models``."""
+    threshold: Fraction | None = None
+    """Score that counts as heard; overrides ``wake.sensitivity``."""
+    profile: str = "default"
+    """The profile it starts."""
+
+
+class WakeConfig(_Section):
+    """``[wake]``: the ears."""
+
+    sensitivity: Fraction = 0.5
+    """0 (deaf) to 1 (jumpy)."""
+    models_dir: str = ""
+    """Folder with further openWakeWord ``.onnx`` models."""
+    words: tuple[WakeWordConfig, ...] = Field(default=(WakeWordConfig(model="hey_jarvis"),), min_length=1)
+
+
+class ConversationConfig(_Section):
+    """``[conversation]``: how long to wait for whom."""
+
+    follow_up_s: float = Field(default=6.0, ge=0, le=120)
+    """Seconds to listen on after an answer was heard; 0 ends the conversation with it."""
+    no_speech_s: float = Field(default=5.0, ge=1, le=60)
+    """Seconds to wait for the first word."""
+    max_s: float = Field(default=600.0, ge=10, le=3300)
+    """Seconds after which a conversation ends, whatever happens."""
+    memory_turns: int = Field(default=6, ge=0, le=50)
+    """Turns of the last conversation told to the next session, as text."""
+    connect: Literal["wake", "speech"] = "wake"
+    """When the session is opened: at the wake word, or only when speech follows it."""
+
+
+class RealtimeConfig(_Section):
+    """``[realtime]``: where sessions go and how to sign in."""
+
+    provider: Provider = "simulator"
+    endpoint: str = ""
+    """Azure: ``https://RESOURCE.openai.azure.com``. OpenAI: empty."""
+    deployment: str = "gpt-realtime-2.1"
+    """Azure: name of the deployment. OpenAI: name of the model."""
+    api_version: str = ""
+    """``azure-preview`` and ``voice-live`` only."""
+    url: str = ""
+    """``custom`` only: ws:// or wss:// URL of a server that speaks the protocol."""
+    dialect: Literal["ga", "preview"] = "ga"
+    """``custom`` only."""
+    auth: Literal["auto", "entra", "key"] = "auto"
+    """``auto``: a key if one is found, else keyless (Azure only)."""
+    scope: str = "https://cognitiveservices.azure.com/.default"
+    """What the keyless token is asked for."""
+    key_file: str = ""
+    """File that holds the key; else a systemd credential or the environment."""
+    ca_file: str = ""
+    """Certificates to trust instead of the system's, PEM."""
+    transcription_model: str = "auto"
+    """Who writes down what the person says: ``auto``, ``off``, or a model (Azure: a deployment)."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "RealtimeConfig":
+        if self.provider in {"azure", "azure-preview", "voice-live"}:
+            if not self.endpoint:
+                raise ValueError(
+                    f'endpoint: needed by provider "{self.provider}", like "{_ENDPOINT}"; AZURE_OPENAI_ENDPOINT sets it too'
+                )
+            if not re.match(r"^(https?|wss?)://[^/\s]+", self.endpoint):
+                raise ValueError(f'endpoint: must be a URL like "{_ENDPOINT}", not "{self.endpoint}"')
+        if self.provider == "custom" and not re.match(r"^wss?://[^/\s]+", self.url):
+            raise ValueError(f'url: provider "custom" needs a ws:// or wss:// URL, not "{self.url}"')
+        return self
+
+
+class ProfileConfig(_Section):
+    """``[profiles.NAME]``: who answers."""
+
+    voice: str = "marin"
+    instructions: str = Field(
+        default="You are a voice assistant in somebody's home. Answer in one or two short, friendly sentences.",
+        max_length=32_000,
+    )
+    language: str = Field(default="en", pattern=r"^([a-z]{2,3})?$")
+    """What the person speaks, ISO 639-1; empty: not said."""
+    turn_detection: Literal["server_vad", "semantic_vad"] = "server_vad"
+    vad_threshold: Fraction = 0.5
+    """``server_vad``: how loud speech must be."""
+    vad_prefix_ms: int = Field(default=300, ge=0, le=5000)
+    """``server_vad``: sound kept from before speech was noticed."""
+    vad_silence_ms: int = Field(default=500, ge=100, le=10_000)
+    """``server_vad``: silence that ends a turn."""
+    modalities: tuple[Literal["audio", "text"], ...] = ("audio",)
+    """``["audio"]``, or ``["text"]``: transcripts only, nothing is spoken."""
+    tools: tuple[str, ...] = ()
+    """Names of tools the model may use; this version has none."""
+
+    @field_validator("modalities")
+    @classmethod
+    def _one_modality(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(value) != 1:
+            raise ValueError('must be ["audio"] or ["text"]')
+        return value
+
+    @field_validator("tools")
+    @classmethod
+    def _no_tools_yet(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if value:
+            raise ValueError("this version has no tools; use []")
+        return value
+
+
+class BudgetConfig(_Section):
+    """``[budget]``: read, and not yet enforced; the daemon says so when it is set."""
+
+    usd_per_day: float | None = Field(default=None, ge=0)
+    usd_per_month: float | None = Field(default=None, ge=0)
+    session_minutes_per_day: float | None = Field(default=None, ge=0)
+
+
+class MqttConfig(_Section):
+    """``[mqtt]``: the broker."""
+
+    host: str = "localhost"
+    """Empty: no MQTT."""
+    port: int = Field(default=1883, ge=1, le=65535)
+    username: str = ""
+    password_file: str = ""
+    """File that holds the password; else a systemd credential ``mqtt_password`` or ``VOICED_MQTT_PASSWORD``."""
+    tls: bool = False
+    ca_file: str = ""
+    """Certificates to trust instead of the system's, PEM."""
+    base_topic: str = Field(default="voiced", pattern=r"^[^#+/\s]+(/[^#+/\s]+)*$")
+    discovery: bool = True
+    """Whether Home Assistant is told."""
+    discovery_prefix: str = Field(default="homeassistant", pattern=r"^[^#+/\s]+(/[^#+/\s]+)*$")
+    transcripts: Literal["retained", "live", "off"] = "retained"
+    """Texts of turns: kept by the broker, only passed on, or never sent."""
+
+
+class LogConfig(_Section):
+    """``[log]``."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(_Section):
+    """The whole of ``config.toml``."""
+
+    device: DeviceConfig = Field(default_factory=DeviceConfig)
+    audio: AudioConfig = Field(default_factory=AudioConfig)
+    wake: WakeConfig = Field(default_factory=WakeConfig)
+    conversation: ConversationConfig = Field(default_factory=ConversationConfig)
+    realtime: RealtimeConfig = Field(default_factory=RealtimeConfig)
+    profiles: dict[Name, ProfileConfig] = Field(default_factory=lambda: {"default": ProfileConfig()})
+    budget: BudgetConfig = Field(default_factory=BudgetConfig)
+    mqtt: MqttConfig = Field(default_factory=MqttConfig)
+    log: LogConfig = Field(default_factory=LogConfig)
+
+    @model_validator(mode="after")
+    def _profiles_exist(self) -> "Config":
+        for number, word in enumerate(self.wake.words):
+            if word.profile not in self.profiles:
+                known = ", ".join(sorted(self.profiles))
+                raise ValueError(f'wake.words[{number}].profile: there is no "{word.profile}"; there are: {known}')
+        return self
+
+    def unmet(self) -> list[str]:
+        """Return a sentence for each wish that this version cannot fulfil."""
+        wishes = []
+        if self.budget != BudgetConfig():
+            wishes.append("[budget] is set, but this version does not enforce it")
+        if self.conversation.connect == "speech":
+            wishes.append('conversation.connect = "speech" is not built yet; the session opens at the wake word')
+        if self.audio.echo_cancellation == "on":
+            wishes.append("no echo canceller in this version; the microphone is held back while an answer plays")
+        if self.realtime.provider == "azure-preview":
+            wishes.append('the preview API of Azure OpenAI is retired; use provider "azure"')
+        return wishes

@@ -1,0 +1,141 @@
+"""Reads ``config.toml`` and the environment, and reports every problem at once, each with its full key."""
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import ValidationError
+
+from voiced.config import Config, ProfileConfig, WakeWordConfig
+from voiced.errors import ConfigError
+
+SAMPLES_ENVIRONMENT = {
+    "AZURE_OPENAI_ENDPOINT": ("realtime", "endpoint"),
+    "AZURE_OPENAI_DEPLOYMENT_NAME": ("realtime", "deployment"),
+    "OPENAI_API_VERSION": ("realtime", "api_version"),
+}
+"""Variables of Microsoft's samples, and the keys they set."""
+
+
+def find(environ: Mapping[str, str], explicit: str | None = None) -> Path | None:
+    """Return the configuration file to read; ``None`` if there is none and none was asked for.
+
+    Raises:
+        ConfigError: If the one asked for, by ``explicit`` or ``$VOICED_CONFIG``, does not exist.
+
+    """
+    for named, by in ((explicit, "-c"), (environ.get("VOICED_CONFIG"), "VOICED_CONFIG")):
+        if named:
+            if not Path(named).is_file():
+                raise ConfigError(f"{named}: no such file (named by {by})")
+            return Path(named)
+    home = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME", "/")) / ".config")
+    places = (Path(home) / "voiced" / "config.toml", Path("/etc/voiced/config.toml"))
+    return next((place for place in places if place.is_file()), None)
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Config:
+    """Read ``path`` (``None``: defaults alone), then let ``environ`` win over it.
+
+    Raises:
+        ConfigError: With every problem that was found.
+
+    """
+    raw: dict[str, Any] = {}
+    if path is not None:
+        try:
+            raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as exc:
+            raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from exc
+        except UnicodeDecodeError as exc:
+            raise ConfigError(f"{path}: is not UTF-8 text, at byte {exc.start}") from exc
+        except tomllib.TOMLDecodeError as exc:
+            raise ConfigError(f"{path}: is not TOML: {exc}") from exc
+    problems = _apply_environment(raw, environ)
+    if isinstance(raw.get("profiles"), dict):
+        raw["profiles"].setdefault("default", {})
+    try:
+        # JSON mode lets an array fill a tuple and an integer a float; everything else stays strict.
+        config = Config.model_validate_json(json.dumps(raw, default=str))
+    except ValidationError as exc:
+        problems += [_sentence(dict(error)) for error in exc.errors()]
+    if problems:
+        raise ConfigError(*(f"{path}: {problem}" if path else problem for problem in problems))
+    return config
+
+
+def _apply_environment(raw: dict[str, Any], environ: Mapping[str, str]) -> list[str]:
+    problems: list[str] = []
+    wishes: list[tuple[str, tuple[str, ...]]] = [
+        (variable, path) for variable, path in SAMPLES_ENVIRONMENT.items() if environ.get(variable)
+    ]
+    wishes += [
+        (variable, tuple(variable.removeprefix("VOICED_").lower().split("__")))
+        for variable in sorted(environ)
+        if variable.startswith("VOICED_") and "__" in variable
+    ]
+    for variable, path in wishes:
+        table = raw
+        for part in path[:-1]:
+            table = table.setdefault(part, {}) if isinstance(table, dict) else {}
+        if not isinstance(table, dict):
+            problems.append(f"{variable}: {'.'.join(path[:-1])} is not a table")
+            continue
+        table[path[-1]] = _value(path, environ[variable])
+    provider = raw.get("realtime", {}).get("provider") if isinstance(raw.get("realtime", {}), dict) else None
+    if provider is None and environ.get("AZURE_OPENAI_ENDPOINT"):
+        # The quickstarts name only the endpoint; a version in the environment means the dated preview API.
+        version = environ.get("OPENAI_API_VERSION", "")
+        raw.setdefault("realtime", {})["provider"] = "azure-preview" if "preview" in version else "azure"
+    return problems
+
+
+def _value(path: tuple[str, ...], text: str) -> Any:
+    section = Config.model_fields.get(path[0])
+    model = section.annotation if section else None
+    if path[0] == "profiles":
+        model = ProfileConfig
+    field = getattr(model, "model_fields", {}).get(path[-1])
+    if field is not None and (field.annotation is str or str in get_args(field.annotation)):
+        return text
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _sentence(error: dict[str, Any]) -> str:
+    where = ""
+    for part in error["loc"]:
+        where += f"[{part}]" if isinstance(part, int) else f"{'.' if where else ''}{part}"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        guess = difflib.get_close_matches(str(error["loc"][-1]), _siblings(error["loc"]), n=1)
+        return f"{where}: unknown key" + (f'; did you mean "{guess[0]}"?' if guess else "")
+    if error["type"] == "value_error":
+        joint = "." if re.match(r"[a-z_]+: ", message) else ": "
+        return f"{where}{joint}{message}" if where else message
+    if error["type"] == "missing":
+        return f"{where}: required"
+    return f"{where}: {message[0].lower()}{message[1:]}, not {error['input']!r}"
+
+
+def _siblings(path: tuple[int | str, ...]) -> list[str]:
+    model: Any = Config
+    for part in path[:-1]:
+        if isinstance(part, int) or model is None:
+            continue
+        if model is Config and part == "profiles":
+            model = ProfileConfig
+        elif model is ProfileConfig:
+            continue
+        elif part == "words":
+            model = WakeWordConfig
+        else:
+            field = model.model_fields.get(part)
+            model = field.annotation if field else None
+    return list(getattr(model, "model_fields", {}))
