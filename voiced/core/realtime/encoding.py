@@ -1,0 +1,125 @@
+"""Client events: the JSON that both dialects write alike; the ``session`` object is each dialect's own."""
+
+import binascii
+import json
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from voiced.core.realtime import events as ev
+
+Json: TypeAlias = dict[str, Any]
+
+READ_ALOUD = "Read the following text aloud, word for word, exactly as it stands. Say nothing before or after it.\n\n"
+"""What precedes a text that must not be changed."""
+
+
+def encode(
+    event: ev.ClientEvent,
+    *,
+    session: Callable[[ev.SessionSettings], Json],
+    assistant_text: str,
+) -> str:
+    """Turn one client event into the text of one WebSocket message.
+
+    Args:
+        event: What is to be said.
+        session: Writes the dialect's ``session`` object.
+        assistant_text: The dialect's content type of text that the assistant said.
+
+    Raises:
+        ValueError: If sound does not consist of whole samples; every later sample would be read shifted by a byte.
+
+    """
+    match event:
+        case ev.AppendAudio(pcm):  # fifty a second: the only event not built as an object
+            if len(pcm) % 2:
+                raise ValueError(f"AppendAudio must hold whole 16-bit samples, not {len(pcm)} bytes")
+            audio = binascii.b2a_base64(pcm, newline=False).decode("ascii")
+            return f'{{"type":"input_audio_buffer.append","audio":"{audio}"}}'
+        case ev.UpdateSession(settings, event_id):
+            named = {} if event_id is None else {"event_id": event_id}
+            return _json({"type": "session.update", **named, "session": session(settings)})
+        case ev.CommitAudio():
+            return _json({"type": "input_audio_buffer.commit"})
+        case ev.ClearAudio():
+            return _json({"type": "input_audio_buffer.clear"})
+        case ev.CreateMessage(role, text):
+            content = {"type": assistant_text if role == "assistant" else "input_text", "text": text}
+            item = {"type": "message", "role": role, "content": [content]}
+            return _json({"type": "conversation.item.create", "item": item})
+        case ev.CreateResponse():
+            return _json({"type": "response.create", **_response(event)})
+        case ev.CancelResponse(response_id):
+            named = {} if response_id is None else {"response_id": response_id}
+            return _json({"type": "response.cancel", **named})
+        case ev.TruncateItem(item_id, index, end):
+            cut = {"item_id": item_id, "content_index": index, "audio_end_ms": end}
+            return _json({"type": "conversation.item.truncate", **cut})
+        case ev.DeleteItem(item_id):
+            return _json({"type": "conversation.item.delete", "item_id": item_id})
+
+
+def turn_detection(settings: ev.SessionSettings) -> Json | None:
+    """Return the turn detection object with every value in it, the same in both dialects."""
+    match settings.turn_detection:
+        case None:
+            return None
+        case ev.ServerVad() as vad:
+            return {
+                "type": "server_vad",
+                "threshold": vad.threshold,
+                "prefix_padding_ms": vad.prefix_padding_ms,
+                "silence_duration_ms": vad.silence_duration_ms,
+                "create_response": vad.create_response,
+                "interrupt_response": vad.interrupt_response,
+            }
+        case ev.SemanticVad() as vad:
+            return {
+                "type": "semantic_vad",
+                "eagerness": vad.eagerness,
+                "create_response": vad.create_response,
+                "interrupt_response": vad.interrupt_response,
+            }
+
+
+def transcription(settings: ev.SessionSettings) -> Json | None:
+    """Return the transcription object, or nothing where no model is named."""
+    if settings.transcription_model is None:
+        return None
+    return present({"model": settings.transcription_model, "language": settings.language})
+
+
+def noise_reduction(settings: ev.SessionSettings) -> Json | None:
+    """Return the noise reduction object, or nothing."""
+    return None if settings.noise_reduction is None else {"type": settings.noise_reduction}
+
+
+def tools(settings: ev.SessionSettings) -> Json:
+    """Return the keys that offer tools; none where there are none."""
+    if not settings.tools:
+        return {}
+    return {"tools": [dict(tool) for tool in settings.tools], "tool_choice": "auto"}
+
+
+def present(fields: Json) -> Json:
+    """Return the fields that are not ``None``: an absent key keeps what the service has."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _response(event: ev.CreateResponse) -> Json:
+    if event.literal is not None:
+        # Out of band, with an empty context: the model has nothing to answer, so it reads.
+        instructions = READ_ALOUD + event.literal
+        return {
+            "response": {
+                "conversation": "none",
+                "input": [],
+                "instructions": instructions,
+                "tool_choice": "none",
+            }
+        }
+    return {} if event.instructions is None else {"response": {"instructions": event.instructions}}
+
+
+def _json(body: Json) -> str:
+    return json.dumps(body, separators=(",", ":"), allow_nan=False)

@@ -1,0 +1,46 @@
+"""The dialect of the preview API: Azure's ``/openai/realtime?api-version=...-preview``, and Azure Voice Live today.
+
+Source: ``openai`` 3.52.0, ``openai/types/beta/realtime``; ``azure-ai-voicelive`` 1.3.1; November 2026.
+"""
+
+from voiced.core.realtime import decoding, encoding
+from voiced.core.realtime.events import ClientEvent, ServerEvent, SessionSettings
+
+_PCM = "pcm16"
+
+_READERS = decoding.readers(
+    audio="response.audio.delta",
+    transcript="response.audio_transcript.delta",
+    text="response.text.delta",
+)
+
+
+def encode(event: ClientEvent) -> str:
+    """Turn one client event into the text of one WebSocket message."""
+    return encoding.encode(event, session=_session, assistant_text="text")
+
+
+def decode(text: str) -> ServerEvent:
+    """Turn the text of one WebSocket message into one server event; see :func:`decoding.decode`."""
+    return decoding.decode(text, _READERS)
+
+
+def _session(settings: SessionSettings) -> encoding.Json:
+    spoken: encoding.Json = {}
+    if settings.speaks:
+        spoken = {"output_audio_format": _PCM, "voice": settings.voice, "speed": settings.speed}
+    return {
+        "modalities": ["text", "audio"] if settings.speaks else ["text"],  # "audio" alone is refused
+        "instructions": settings.instructions,
+        "input_audio_format": _PCM,
+        "turn_detection": encoding.turn_detection(settings),
+        **encoding.present(
+            {
+                **spoken,
+                "input_audio_transcription": encoding.transcription(settings),
+                "input_audio_noise_reduction": encoding.noise_reduction(settings),
+                "max_response_output_tokens": settings.max_output_tokens,
+            }
+        ),
+        **encoding.tools(settings),
+    }
