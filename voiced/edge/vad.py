@@ -1,0 +1,21 @@
+"""Is there a voice in a frame? WebRTC's voice activity detector."""
+
+import webrtcvad
+
+from voiced.core.frames import MICROPHONE_RATE, Samples
+
+
+class Vad:
+    """WebRTC's detector on 20 ms frames; fits :class:`voiced.ports.Speech`.
+
+    Args:
+        mode: 0 to 3, from lenient to strict. 1 loses no wake word spoken 6 dB above the noise; 3 loses every quiet one.
+
+    """
+
+    def __init__(self, mode: int = 1) -> None:
+        self._detector = webrtcvad.Vad(mode)
+
+    def __call__(self, samples: Samples) -> bool:
+        """Take 320 samples at 16 kHz."""
+        return bool(self._detector.is_speech(samples.tobytes(), MICROPHONE_RATE))
