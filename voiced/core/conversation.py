@@ -1,0 +1,366 @@
+"""The mind: the only place where the daemon changes its mind, as a table over frozen states.
+
+::
+
+    Idle ──Woken, Asked──► Connecting ──SessionReady──► Listening ──SpeechStarted──► Hearing
+     ▲                                                   ▲     ▲                        │ SpeechStopped
+     │ silence, end, lost                      follow-up │     └──────────┐             ▼
+     └───────────────────────────── Finishing ◄──done── Responding ◄──sound, text── Processing
+
+Time is an argument. Every state but :class:`Idle` has a moment, ``until``, at which a :class:`Tick` ends it. Whatever
+is not in the table is late or early, and harmless. Events of a session that is over must not be passed in; the app
+drops them by session number.
+"""
+
+from dataclasses import replace
+
+from voiced.core.frames import SERVICE_RATE
+from voiced.core.realtime import events as wire
+from voiced.core.states import (
+    Accept,
+    Active,
+    Asked,
+    BeginTurn,
+    Called,
+    Chime,
+    CloseSession,
+    Connecting,
+    Cut,
+    Deafen,
+    Drained,
+    Effect,
+    Ended,
+    EndTurn,
+    Event,
+    Finishing,
+    Hear,
+    Hearing,
+    Idle,
+    Listening,
+    OpenSession,
+    Play,
+    Processing,
+    Refuse,
+    Responding,
+    Rules,
+    Send,
+    SessionLost,
+    SessionReady,
+    Source,
+    State,
+    Step,
+    Stopped,
+    Talk,
+    Tick,
+    Woken,
+    hears,
+)
+
+
+def truncations(heard: dict[tuple[str, int], int], margin_ms: int = 85) -> tuple[wire.ClientEvent, ...]:
+    """Return what to tell the service about an answer of which so many milliseconds were heard.
+
+    Source: realtime.md 3.5: the service counts about 85 ms less than the bytes it sent; an item of which nothing was
+    heard cannot be truncated, so it is deleted.
+    """
+    told: list[wire.ClientEvent] = []
+    for (item_id, part), ms in heard.items():
+        if ms > margin_ms:
+            told.append(wire.TruncateItem(item_id, part, ms - margin_ms))
+        else:
+            told.append(wire.DeleteItem(item_id))
+    return tuple(told)
+
+
+def step(state: State, event: Event, now: float, rules: Rules) -> Step:
+    """Return the next state and the effects of ``event``; never raises."""
+    after, effects = _turned(state, event, now, rules)
+    heard, hearing = hears(state, rules), hears(after, rules)
+    if heard and not hearing:
+        return after, (Deafen(), *effects)
+    if hearing and not heard and not any(isinstance(effect, Hear) for effect in effects):
+        return after, (*effects, Hear())
+    return after, effects
+
+
+def _turned(state: State, event: Event, now: float, rules: Rules) -> Step:
+    if isinstance(state, Idle):
+        return _idle(state, event, now, rules)
+    match event:
+        case Ended():
+            return _rest(state, event.reason, *_accepted(event.request))
+        case Asked() if event.request is not None and _busy(state, event):
+            return state, (Refuse(event.request, "a conversation is going on; try again, or send interrupt"),)
+        case Woken() | Called() | Asked() | Stopped():
+            return _interrupted(state, event, now, rules)
+        case SessionLost():
+            return _lost(state, event)
+    match state:
+        case Connecting():
+            return _connecting(state, event, now, rules)
+        case Listening() | Hearing():
+            return _listening(state, event, now, rules)
+        case Processing():
+            return _processing(state, event, now, rules)
+        case Responding():
+            return _responding(state, event, now, rules)
+        case Finishing():
+            return _finishing(state, event, now, rules)
+
+
+def _idle(state: Idle, event: Event, now: float, rules: Rules) -> Step:
+    match event:
+        case Woken():
+            talk = _talk(state, event, "wake_word", now, rules)
+            hear = Hear(max(0, event.wake.end - rules.wake_overlap))
+            return Connecting(talk, now + rules.connect_s), (
+                OpenSession(talk.session, talk.profile),
+                Chime("wake"),
+                hear,
+            )
+        case Called():
+            talk = _talk(state, event, event.source, now, rules)
+            return Connecting(talk, now + rules.connect_s), (
+                OpenSession(talk.session, talk.profile),
+                Chime("wake"),
+                *_accepted(event.request),
+            )
+        case Asked():
+            talk = replace(_talk(state, event, "mqtt", now, rules), turn=state.turn + 1, follows=event.listen_after)
+            return Connecting(talk, now + rules.connect_s, _opening(event)), (
+                OpenSession(talk.session, talk.profile),
+                BeginTurn(talk.turn, "mqtt", event.request),
+            )
+        case Stopped() | Ended():
+            return state, _accepted(event.request)
+        case _:
+            return state, ()
+
+
+def _connecting(state: Connecting, event: Event, now: float, rules: Rules) -> Step:
+    match event:
+        case SessionReady() if state.first:
+            return Processing(state.talk, now + rules.answer_s), tuple(Send(first) for first in state.first)
+        case SessionReady():
+            return Listening(state.talk, min(now + state.talk.wait_s, state.talk.ends)), ()
+        case Tick() if now >= state.until:
+            return _lost(state, SessionLost("timeout", f"no session within {rules.connect_s:g} s"))
+        case _:
+            return state, ()
+
+
+def _listening(state: Listening | Hearing, event: Event, now: float, rules: Rules) -> Step:
+    talk = state.talk
+    match event:
+        case wire.SpeechStarted() if isinstance(state, Listening):
+            return _begin(talk, "follow_up" if state.follow_up else talk.source, now, rules)
+        case wire.SpeechStopped() if isinstance(state, Hearing):
+            return Processing(talk, now + rules.answer_s), ()
+        case wire.ResponseStarted() if isinstance(state, Listening):  # of the service's own accord
+            begun = replace(talk, turn=talk.turn + 1)
+            return Processing(begun, now + rules.answer_s, event.response_id), (BeginTurn(begun.turn, "follow_up"),)
+        case Tick() if now >= state.until and isinstance(state, Hearing):
+            return _rest(state, "endless_speech")
+        case Tick() if now >= state.until:
+            return _rest(state, "max_s" if now >= talk.ends else "silence")
+        case _:
+            return state, ()
+
+
+def _processing(state: Processing, event: Event, now: float, rules: Rules) -> Step:
+    match event:
+        case wire.SpeechStarted():  # the person goes on
+            return Hearing(state.talk, now + rules.utterance_s), ()
+        case wire.ResponseStarted() if state.response is None:
+            return replace(state, response=event.response_id, until=now + rules.answer_s), ()
+        case wire.AudioDelta() | wire.TextDelta() if event.response_id == state.response:
+            return _responding(Responding(state.talk, state.until, event.response_id), event, now, rules)
+        case wire.ResponseDone() if event.response_id == state.response:
+            return _answered(state, event, now, rules)
+        case Tick() if now >= state.until:
+            return _lost(state, SessionLost("timeout", f"no answer within {rules.answer_s:g} s"))
+        case _:
+            return state, ()
+
+
+def _responding(state: Responding, event: Event, now: float, rules: Rules) -> Step:
+    match event:
+        case wire.AudioDelta() if event.response_id == state.response:
+            length = len(event.pcm) / 2 / SERVICE_RATE
+            heard = max(now, state.sounds_until or now) + length
+            until = max(now + rules.answer_s, heard + rules.speaker_s)
+            return replace(state, until=until, sounds_until=heard), (Play(event),)
+        case wire.TextDelta() if event.response_id == state.response:
+            return replace(state, until=max(state.until, now + rules.answer_s)), ()
+        case Drained():
+            return replace(state, sounds_until=None), ()
+        case wire.ResponseDone() if event.response_id == state.response:
+            return _answered(state, event, now, rules)
+        case wire.SpeechStarted():  # heard before the answer began, or over it in full duplex
+            ended = EndTurn(state.talk.turn, "interrupted")
+            begun, effects = _begin(state.talk, "follow_up", now, rules)
+            return begun, (Cut(), ended, *effects, *(() if rules.full_duplex else (Hear(resume=True),)))
+        case Tick() if now >= state.until:
+            return _lost(state, SessionLost("timeout", f"the answer stopped for {rules.answer_s:g} s"))
+        case _:
+            return state, ()
+
+
+def _finishing(state: Finishing, event: Event, now: float, rules: Rules) -> Step:
+    match event:
+        case Drained():
+            return _follow(state, (EndTurn(state.talk.turn, "finished"),), now, rules)
+        case wire.SpeechStarted() if not state.lost:
+            begun, effects = _begin(state.talk, "follow_up", now, rules)
+            held = () if rules.full_duplex else (Hear(resume=True),)
+            return begun, (Cut(), EndTurn(state.talk.turn, "interrupted"), *effects, *held)
+        case Tick() if now >= state.until:  # the speaker never said it was done
+            return _follow(state, (Cut(), EndTurn(state.talk.turn, "finished")), now, rules)
+        case _:
+            return state, ()
+
+
+def _answered(state: Processing | Responding, done: wire.ResponseDone, now: float, rules: Rules) -> Step:
+    """The answer is all generated."""
+    turn = state.talk.turn
+    if done.status == "failed":
+        ended = EndTurn(turn, "failed", done.reason or "failed", done.message or "the service could not answer")
+        return _follow(state, (ended, Chime("error")), now, rules)
+    if isinstance(state, Responding) and state.sounds_until is not None:
+        return Finishing(state.talk, max(now, state.sounds_until) + rules.speaker_s), ()
+    return _follow(state, (EndTurn(turn, "finished"),), now, rules)
+
+
+def _follow(state: Processing | Responding | Finishing, ended: tuple[Effect, ...], now: float, rules: Rules) -> Step:
+    """After a turn: listen on, or rest."""
+    talk = state.talk
+    if isinstance(state, Finishing) and state.lost:
+        return Idle(talk.session, talk.turn), ended
+    if not talk.follows or rules.follow_up_s <= 0 or now >= talk.ends:
+        rest, effects = _rest(None, "done", talk=talk)
+        return rest, (*ended, *effects)
+    until = min(now + rules.follow_up_s, talk.ends)
+    return Listening(replace(talk, wait_s=rules.follow_up_s), until, follow_up=True), ended
+
+
+def _interrupted(state: Active, event: Woken | Called | Asked | Stopped, now: float, rules: Rules) -> Step:
+    """A person wants something else: by wake word, button, text or stop."""
+    talk, effects = state.talk, _silenced(state)
+    match event:
+        case Stopped() if isinstance(state, Responding | Finishing) and not _is_lost(state):
+            quiet, after = _follow(state, effects, now, rules)
+            return quiet, (*after, *_accepted(event.request))
+        case Stopped():
+            return _rest(state, "stopped", *_accepted(event.request))
+        case Woken() | Called() if not isinstance(state, Responding | Finishing):
+            accepted = _accepted(event.request if isinstance(event, Called) else None)
+            return replace(state, talk=replace(talk, follows=True)), accepted  # it listens already, or will
+        case Woken() | Called() | Asked() if isinstance(state, Connecting) or _is_lost(state):
+            rest, after = _rest(state, "interrupted")
+            again, more = _idle(_idle_of(rest), event, now, rules)
+            return again, (*after, *more)
+        case Woken() | Called():
+            since = max(0, event.wake.end - rules.wake_overlap) if isinstance(event, Woken) else None
+            wait_s = _wait_s(event, rules)
+            talk = replace(talk, follows=True, wait_s=wait_s, source="wake_word" if since is not None else "mqtt")
+            accepted = _accepted(event.request if isinstance(event, Called) else None)
+            return Listening(talk, min(now + wait_s, max(now, talk.ends))), (
+                *effects,
+                Chime("wake"),
+                Hear(since),
+                *accepted,
+            )
+        case Asked():
+            talk = replace(talk, turn=talk.turn + 1)
+            return Processing(talk, now + rules.answer_s), (
+                *effects,
+                BeginTurn(talk.turn, "mqtt", event.request),
+                *(Send(first) for first in _opening(event)),
+            )
+
+
+def _silenced(state: Active) -> tuple[Effect, ...]:
+    """Return what ends the turn that is going on, in the middle of it."""
+    ended = EndTurn(state.talk.turn, "interrupted")
+    match state:
+        case Responding():
+            return (Send(wire.CancelResponse(state.response)), Cut(), ended)
+        case Finishing():
+            return (Cut(), ended)
+        case Processing(response=str() as response):
+            return (Send(wire.CancelResponse(response)), ended)
+        case Hearing() | Processing() | Connecting(first=(_, *_)):
+            return (ended,)
+        case _:
+            return ()
+
+
+def _lost(state: Active, event: SessionLost) -> Step:
+    """The session is over, and nobody wanted that."""
+    talk = state.talk
+    closed = CloseSession(talk.session, event.code, failed=True)
+    failed = EndTurn(talk.turn, "failed", event.code, event.message)
+    match state:
+        case Finishing(lost=True):
+            return state, ()
+        case Finishing():  # the answer is all here: let it be heard
+            return replace(state, lost=True), (closed,)
+        case Listening():
+            return Idle(talk.session, talk.turn), (closed,)
+        case Responding(sounds_until=float()):
+            return Idle(talk.session, talk.turn), (Cut(), failed, closed, Chime("error"))
+        case Connecting(first=()):
+            return Idle(talk.session, talk.turn), (closed, Chime("error"))
+        case _:
+            return Idle(talk.session, talk.turn), (failed, closed, Chime("error"))
+
+
+def _rest(state: Active | None, reason: str, *after: Effect, talk: Talk | None = None) -> Step:
+    """End the conversation on purpose."""
+    talk = talk or (state.talk if state else None)
+    assert talk is not None  # noqa: S101 - one of the two is always given
+    ended = _silenced(state) if state is not None else ()
+    closed = () if state is not None and _is_lost(state) else (CloseSession(talk.session, reason),)
+    return Idle(talk.session, talk.turn), (*ended, *closed, *after)
+
+
+def _begin(talk: Talk, source: Source, now: float, rules: Rules) -> tuple[Hearing, tuple[Effect, ...]]:
+    begun = replace(talk, turn=talk.turn + 1, source="follow_up")
+    return Hearing(begun, now + rules.utterance_s), (BeginTurn(begun.turn, source),)
+
+
+def _talk(state: Idle, event: Woken | Called | Asked, source: Source, now: float, rules: Rules) -> Talk:
+    return Talk(
+        session=state.session + 1,
+        turn=state.turn,
+        profile=event.profile,
+        source=source,
+        ends=now + rules.max_s,
+        wait_s=_wait_s(event, rules),
+    )
+
+
+def _wait_s(event: Woken | Called | Asked, rules: Rules) -> float:
+    return (event.timeout_s if isinstance(event, Called) else None) or rules.no_speech_s
+
+
+def _opening(event: Asked) -> tuple[wire.ClientEvent, ...]:
+    if event.literal:
+        return (wire.CreateResponse(literal=event.text),)
+    return (wire.CreateMessage("user", event.text), wire.CreateResponse(event.instructions))
+
+
+def _accepted(request: int | None) -> tuple[Accept, ...]:
+    return () if request is None else (Accept(request),)
+
+
+def _busy(state: Active, event: Asked) -> bool:
+    return not event.interrupt and not isinstance(state, Listening)
+
+
+def _is_lost(state: Active) -> bool:
+    return isinstance(state, Finishing) and state.lost
+
+
+def _idle_of(state: State) -> Idle:
+    return Idle(*((state.session, state.turn) if isinstance(state, Idle) else (state.talk.session, state.talk.turn)))
