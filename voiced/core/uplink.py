@@ -1,0 +1,125 @@
+"""What the service is to hear: the last seconds of the microphone, and what of them waits to be sent.
+
+All frames pass through :meth:`Uplink.add`. While held back they only fill a ring; :meth:`Uplink.hear` lets them through
+from a position in the past, so nothing said while a session opens, or while a chime plays, is lost.
+"""
+
+from bisect import bisect_right
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from voiced.core.frames import FRAME, MICROPHONE_RATE, Frame, Samples
+
+RING_S = 4.0
+"""Seconds that can be gone back."""
+
+BACKLOG_S = 30.0
+"""Seconds that wait at most; beyond them the oldest are dropped and counted. A session opens within 15 s or not."""
+
+
+@dataclass(slots=True)
+class Uplink:
+    """Keeps the ring and the backlog; all positions are :class:`~voiced.core.frames.Frame` positions."""
+
+    lost: int = 0
+    """Samples since the start that should have been sent and were not: backlog too long, or asked for too late."""
+    _ring: deque[Frame] = field(default_factory=lambda: deque(maxlen=int(RING_S * MICROPHONE_RATE / FRAME)))
+    _backlog: deque[Frame] = field(default_factory=deque)
+    _waiting: int = 0
+    _open: bool = False
+    _end: int = 0
+    _passed: int = 0
+    _taken: int = 0
+    _segments: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether frames go through."""
+        return self._open
+
+    @property
+    def waiting(self) -> int:
+        """Samples that can be taken."""
+        return self._waiting
+
+    @property
+    def end(self) -> int:
+        """Position behind the newest sample heard."""
+        return self._end
+
+    def add(self, frame: Frame) -> None:
+        """Take the next frame of the microphone."""
+        self._ring.append(frame)
+        if self._open:
+            if frame.start > self._end and self._backlog:
+                self.lost += frame.start - self._end
+            self._queue(frame)
+        self._end = frame.end
+
+    def hear(self, since: int | None = None) -> None:
+        """Let sound through: from ``since``, where the ring reaches that far, or from now on.
+
+        What went through already does not go through twice.
+        """
+        since = max(self._end if since is None else since, self._passed)
+        self._open = True
+        if self._ring and since < self._ring[0].start:
+            self.lost += self._ring[0].start - since
+        for frame in self._ring:
+            if frame.end > since:
+                skip = max(0, since - frame.start)
+                self._queue(Frame(frame.start + skip, frame.samples[skip:]))
+
+    def resume(self) -> None:
+        """Let sound through from where it was last held back."""
+        self.hear(self._passed or None)
+
+    def hold(self) -> None:
+        """Let nothing more through; what waits already may still be taken."""
+        self._open = False
+
+    def restart(self) -> None:
+        """Begin a new session: nothing waits, nothing was taken."""
+        self._open = False
+        self._backlog.clear()
+        self._segments.clear()
+        self._waiting = self._taken = self._passed = 0
+
+    def take(self, most: int) -> Samples:
+        """Return up to ``most`` samples that wait, oldest first; empty if there are none."""
+        parts: list[Samples] = []
+        while self._backlog and most > 0:
+            frame = self._backlog.popleft()
+            if len(frame.samples) > most:
+                self._backlog.appendleft(Frame(frame.start + most, frame.samples[most:]))
+                frame = Frame(frame.start, frame.samples[:most])
+            if not self._segments or frame.start != self._next_position():
+                self._segments.append((self._taken, frame.start))
+            parts.append(frame.samples)
+            most -= len(frame.samples)
+            self._taken += len(frame.samples)
+            self._waiting -= len(frame.samples)
+        return np.concatenate(parts) if parts else np.empty(0, np.int16)
+
+    def position(self, taken: int) -> int | None:
+        """Return where in the microphone's sound the ``taken``-th sample of this session stood."""
+        index = bisect_right(self._segments, taken, key=lambda segment: segment[0]) - 1
+        if index < 0:
+            return None
+        first, position = self._segments[index]
+        return position + taken - first
+
+    def _next_position(self) -> int:
+        first, position = self._segments[-1]
+        return position + self._taken - first
+
+    def _queue(self, frame: Frame) -> None:
+        self._backlog.append(frame)
+        self._passed = frame.end
+        self._waiting += len(frame.samples)
+        while self._waiting > BACKLOG_S * MICROPHONE_RATE:
+            dropped = self._backlog.popleft()
+            self._waiting -= len(dropped.samples)
+            self.lost += len(dropped.samples)
