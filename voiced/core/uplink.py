@@ -64,7 +64,7 @@ class Uplink:
         What went through already does not go through twice.
         """
         since = max(self._end if since is None else since, self._passed)
-        self._open = True
+        self._open, self._passed = True, since
         if self._ring and since < self._ring[0].start:
             self.lost += self._ring[0].start - since
         for frame in self._ring:
@@ -74,7 +74,7 @@ class Uplink:
 
     def resume(self) -> None:
         """Let sound through from where it was last held back."""
-        self.hear(self._passed or None)
+        self.hear(self._passed)
 
     def hold(self) -> None:
         """Let nothing more through; what waits already may still be taken."""
