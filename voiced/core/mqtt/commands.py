@@ -1,0 +1,156 @@
+"""What may be asked of voiced, and the answers. :mod:`voiced.core.mqtt.parsing` reads them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+from voiced.core.mqtt.payloads import Refusal, Response, Settings
+from voiced.errors import CommandError
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A command as the broker delivered it."""
+
+    topic: str
+    payload: bytes
+    response_topic: str | None = None
+    correlation: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Where the answer goes and what it carries."""
+
+    topic: str
+    """Full name: what the command asked for, else ``<base>/<id>/response``."""
+    correlation: bytes | None = None
+    id: str | None = None
+    ignored: tuple[str, ...] = ()
+    """Keys of the command that mean nothing to this version."""
+
+
+class RefusedCommandError(CommandError):
+    """A command that cannot even be read.
+
+    Attributes:
+        action: What was asked for, as far as it is known.
+        reply: Where to say so.
+
+    """
+
+    def __init__(self, message: str, *, code: str, action: str, reply: Reply) -> None:
+        super().__init__(message, code=code)
+        self.action = action
+        self.reply = reply
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Open the microphone as if the wake word had been said."""
+
+    reply: Reply
+    timeout_s: float | None = None
+    """How long to wait for speech; ``None``: as configured."""
+    profile: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Fall silent and end the turn."""
+
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """End the conversation."""
+
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Speak a text word for word."""
+
+    reply: Reply
+    text: str
+    interrupt: bool = False
+    """Whether it may cut a running turn short."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Take a text as what the person said, and speak the answer."""
+
+    reply: Reply
+    text: str
+    instructions: str | None = None
+    listen_after: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SetSettings:
+    """Change settings; ``None`` leaves one as it is."""
+
+    reply: Reply
+    mute: bool | Literal["toggle"] | None = None
+    volume: int | None = None
+
+    def applied(self, settings: Settings) -> Settings:
+        """Return ``settings`` as they are to be from now on."""
+        changes: dict[str, object] = {}
+        if self.mute is not None:
+            changes["mute"] = not settings.mute if self.mute == "toggle" else self.mute
+        if self.volume is not None:
+            changes["volume"] = self.volume
+        return settings.model_copy(update=changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Get:
+    """Publish latest values again: those named, or all."""
+
+    reply: Reply
+    topics: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Answer."""
+
+    reply: Reply
+
+
+Command: TypeAlias = Listen | Stop | End | Say | Ask | SetSettings | Get | Ping
+
+_NAMES: Mapping[type, str] = {
+    Listen: "listen",
+    Stop: "stop",
+    End: "end",
+    Say: "say",
+    Ask: "ask",
+    SetSettings: "set",
+    Get: "get",
+    Ping: "ping",
+}
+
+
+def succeeded(command: Command, now: datetime, result: Mapping[str, Any] | None = None) -> Response:
+    """Return the answer to a command that was obeyed."""
+    reply = command.reply
+    if reply.ignored:
+        result = {**(result or {}), "ignored": list(reply.ignored)}
+    return Response(id=reply.id, action=_NAMES[type(command)], ok=True, result=result, time=now)
+
+
+def failed(command: Command | None, error: CommandError, now: datetime) -> Response:
+    """Return the answer to a command that was not obeyed; ``command`` is ``None`` where it could not be read."""
+    reply = error.reply if isinstance(error, RefusedCommandError) else None
+    if command is not None:
+        action, number = _NAMES[type(command)], command.reply.id
+    else:
+        action, number = getattr(error, "action", ""), reply.id if reply else None
+    refusal = Refusal.model_validate({"code": error.code, "message": str(error)})
+    return Response(id=number, action=action, ok=False, error=refusal, time=now)

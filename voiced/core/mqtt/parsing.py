@@ -1,0 +1,298 @@
+"""Commands read from bytes on a topic: a command, or a sentence that says what was wrong and how to mend it.
+
+Home Assistant sends ``PRESS`` or plain text, scripts send JSON objects; both do. Keys of a JSON command that are not
+known are ignored and named in the answer; in ``set`` they are refused, because all settings are taken or none.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Literal, NoReturn, TypeAlias, cast
+
+from voiced.core.mqtt.commands import (
+    Ask,
+    Command,
+    End,
+    Get,
+    Listen,
+    Message,
+    Ping,
+    RefusedCommandError,
+    Reply,
+    Say,
+    SetSettings,
+    Stop,
+)
+from voiced.core.mqtt.topics import RETAINED, Topics
+from voiced.errors import CommandError
+
+LARGEST_PAYLOAD = 65_536
+"""Bytes of a command."""
+LONGEST_TEXT = 8_000
+"""Characters of a text to say or ask."""
+LONGEST_NAME = 128
+"""Characters of an ``id`` or the name of a profile."""
+LISTEN_RANGE_S = (1.0, 60.0)
+
+_ON = frozenset({"on", "true", "1"})
+_OFF = frozenset({"off", "false", "0"})
+_NUMBER = re.compile(r"[+-]?[0-9]{1,9}(\.[0-9]{1,9})?")
+
+
+def parse(message: Message, topics: Topics) -> Command:
+    """Read a command.
+
+    Raises:
+        RefusedCommandError: If it cannot be read; names topic, fault and remedy, and where to answer.
+
+    """
+    action = topics.command(message.topic) or message.topic
+    reply = Reply(topics.own("response"), message.correlation)
+    try:
+        reply = replace(reply, topic=_response_topic(message.response_topic, topics))
+        text = _decoded(message.payload)
+        fields = _object(text) if action in {"command", "get", "set"} or text.startswith("{") else None
+        if fields is not None:
+            reply = replace(reply, id=_id(fields.pop("id", None)))
+        if action.startswith("set/"):
+            return _set_one(action.removeprefix("set/"), text, reply)
+        if action not in {"get", "set"}:
+            action = _action(fields or {}) if action == "command" else action.removeprefix("command/")
+            if action not in _ACTIONS:
+                known = ", ".join(_ACTIONS)
+                _refuse(f"there is no action {_shown(action)}; known are {known}", "unknown_action")
+        if fields is not None and action != "set":  # which refuses what it does not know
+            reply = replace(reply, ignored=tuple(_shown(key) for key in fields if key not in _KEYS[action])[:20])
+        return _READERS[action](text, fields, reply)
+    except CommandError as exc:
+        raise RefusedCommandError(
+            f"{_shown(message.topic)}: {exc}",
+            code=exc.code,
+            action="set" if action.startswith("set/") else _shown(action.removeprefix("command/")),
+            reply=reply,
+        ) from exc
+
+
+# --- parts of a message -----------------------------------------------------------------------------------------------
+
+
+def _refuse(message: str, code: str = "invalid") -> NoReturn:
+    raise CommandError(message, code=code)
+
+
+def _shown(value: object) -> str:
+    """Return a value for a sentence: printable, and short."""
+    if isinstance(value, list | dict):  # may be nested deeper than repr goes
+        return "a list" if isinstance(value, list) else "an object"
+    text = value if isinstance(value, str) and value.isprintable() else repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _response_topic(asked: str | None, topics: Topics) -> str:
+    own = topics.own("response")
+    if asked is None or asked == own or asked.startswith(f"{own}/"):
+        return asked or own
+    if not asked or len(asked) > 512 or any(sign in asked for sign in "+#\0"):
+        _refuse("the response topic must be a plain topic name of at most 512 characters, without + and #")
+    if asked.startswith((f"{topics.root}/", f"{topics.base}/all/")):
+        # or anybody could make us publish a false state in our own name
+        _refuse(f"a response topic below {topics.root}/ must begin with {own}")
+    return asked
+
+
+def _decoded(payload: bytes) -> str:
+    if len(payload) > LARGEST_PAYLOAD:
+        _refuse(f"the payload has more than {LARGEST_PAYLOAD} bytes; send less")
+    try:
+        return payload.decode().strip()
+    except UnicodeDecodeError as exc:
+        _refuse(f"the payload is not UTF-8 (byte {exc.start}); send UTF-8 text or JSON")
+
+
+def _object(text: str) -> dict[str, Any]:
+    if not text or text.upper() == "PRESS":
+        return {}
+    try:
+        fields = json.loads(text)
+    except RecursionError:
+        _refuse("the JSON is nested too deep; send a flat object")
+    except json.JSONDecodeError as exc:
+        _refuse(f"the payload is not valid JSON ({exc.msg}, character {exc.pos}); send a JSON object")
+    except ValueError:  # a number of more digits than Python converts
+        _refuse("the JSON holds a number of thousands of digits; send smaller ones")
+    if not isinstance(fields, dict):
+        _refuse("the JSON is not an object; send one, in curly brackets")
+    return fields
+
+
+def _id(value: object) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**18:
+        return str(value)
+    return _string("id", value, LONGEST_NAME)
+
+
+def _action(fields: dict[str, Any]) -> str:
+    if "action" not in fields:
+        _refuse(f'"action" is missing; send {{"action": "..."}} with one of {", ".join(_ACTIONS)}')
+    return _string("action", fields.pop("action"), LONGEST_NAME)
+
+
+def _string(key: str, value: object, longest: int) -> str:
+    if not isinstance(value, str):
+        _refuse(f'"{key}" must be a text, not {_shown(value)}')
+    if len(value) > longest:
+        _refuse(f'"{key}" has {len(value)} characters; at most {longest} are taken')
+    if "\0" in value or any("\ud800" <= sign <= "\udfff" for sign in value):
+        _refuse(f'"{key}" holds a character that no text may have (NUL or half of a surrogate pair)')
+    return value
+
+
+def _text(fields: Mapping[str, Any]) -> str:
+    if "text" not in fields:
+        _refuse('"text" is missing; send plain text, or {"text": "..."}')
+    text = _string("text", fields["text"], LONGEST_TEXT).strip()
+    if not text:
+        _refuse("the text is empty; send what is to be said")
+    return text
+
+
+def _optional(fields: Mapping[str, Any], key: str, longest: int) -> str | None:
+    value = fields.get(key)
+    return None if value is None else _string(key, value, longest)
+
+
+def _flag(fields: Mapping[str, Any], key: str) -> bool:
+    value = fields.get(key)
+    return False if value is None else _switch(key, value)
+
+
+def _switch(key: str, value: object) -> bool:
+    word = str(value).lower() if isinstance(value, bool | int | str) else ""
+    if word in _ON:
+        return True
+    if word in _OFF:
+        return False
+    _refuse(f'"{key}" is {_shown(value)}; send ON or OFF')
+
+
+def _nothing(action: str, text: str, fields: object) -> None:
+    if fields is None and text and text.upper() != "PRESS":
+        _refuse(f"{action} takes no text; send nothing, PRESS, or a JSON object")
+
+
+# --- actions ----------------------------------------------------------------------------------------------------------
+
+_Fields: TypeAlias = dict[str, Any] | None
+_Reader: TypeAlias = Callable[[str, _Fields, Reply], Command]
+
+
+def _listen(text: str, fields: _Fields, reply: Reply) -> Listen:
+    _nothing("listen", text, fields)
+    fields = fields or {}
+    low, high = LISTEN_RANGE_S
+    timeout = fields.get("timeout_s")
+    if timeout is not None:
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not low <= timeout <= high:
+            _refuse(f'"timeout_s" is {_shown(timeout)}; send a number from {low:g} to {high:g}')
+        timeout = float(timeout)
+    # Home Assistant's side says persona where the configuration says profile.
+    profile = _optional(fields, "profile", LONGEST_NAME) or _optional(fields, "persona", LONGEST_NAME)
+    return Listen(reply, timeout, profile)
+
+
+def _stop(text: str, fields: _Fields, reply: Reply) -> Stop:
+    _nothing("stop", text, fields)
+    return Stop(reply)
+
+
+def _end(text: str, fields: _Fields, reply: Reply) -> End:
+    _nothing("end", text, fields)
+    return End(reply)
+
+
+def _ping(text: str, fields: _Fields, reply: Reply) -> Ping:
+    _nothing("ping", text, fields)
+    return Ping(reply)
+
+
+def _say(text: str, fields: _Fields, reply: Reply) -> Say:
+    fields = {"text": text} if fields is None else fields
+    return Say(reply, _text(fields), _flag(fields, "interrupt"))
+
+
+def _ask(text: str, fields: _Fields, reply: Reply) -> Ask:
+    fields = {"text": text} if fields is None else fields
+    instructions = _optional(fields, "instructions", LONGEST_TEXT)
+    return Ask(reply, _text(fields), instructions, _flag(fields, "listen_after"))
+
+
+def _get(_text: str, fields: _Fields, reply: Reply) -> Get:
+    names = (fields or {}).get("topics")
+    if names is None:
+        return Get(reply)
+    if not isinstance(names, list) or not names or not all(name in RETAINED for name in names):
+        _refuse(f'"topics" is {_shown(names)}; send a list with some of {", ".join(RETAINED)}')
+    return Get(reply, tuple(dict.fromkeys(cast("list[str]", names))))
+
+
+def _set(_text: str, fields: _Fields, reply: Reply) -> SetSettings:
+    if not fields:
+        _refuse(f"no setting is named; send a JSON object with some of {', '.join(_SETTINGS)}")
+    changes = {key: _setting(key, value) for key, value in fields.items()}
+    return SetSettings(reply, **changes)
+
+
+def _set_one(key: str, text: str, reply: Reply) -> SetSettings:
+    return SetSettings(reply, **{key: _setting(key, text)})
+
+
+def _setting(key: str, value: object) -> Any:
+    read = _SETTINGS.get(key)
+    if read is None:
+        _refuse(f"there is no setting {_shown(key)}; known are {', '.join(_SETTINGS)}")
+    return read(value)
+
+
+def _mute(value: object) -> bool | Literal["toggle"]:
+    if isinstance(value, str) and value.lower() == "toggle":
+        return "toggle"
+    try:
+        return _switch("mute", value)
+    except CommandError:
+        _refuse(f"mute is {_shown(value)}; send ON, OFF or TOGGLE")
+
+
+def _volume(value: object) -> int:
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
+        _refuse(f"volume is {_shown(value)}; send a whole number from 0 to 100")
+    if value != int(value):
+        _refuse(f"volume is {value}; send a whole number from 0 to 100")
+    return int(value)
+
+
+_SETTINGS: Mapping[str, Callable[[object], Any]] = {"mute": _mute, "volume": _volume}
+_READERS: Mapping[str, _Reader] = {
+    "listen": _listen,
+    "stop": _stop,
+    "end": _end,
+    "say": _say,
+    "ask": _ask,
+    "ping": _ping,
+    "get": _get,
+    "set": _set,
+}
+_KEYS: Mapping[str, frozenset[str]] = {
+    "listen": frozenset({"timeout_s", "profile", "persona"}),
+    "stop": frozenset(),
+    "end": frozenset(),
+    "say": frozenset({"text", "interrupt"}),
+    "ask": frozenset({"text", "instructions", "listen_after"}),
+    "ping": frozenset(),
+    "get": frozenset({"topics"}),
+}
+_ACTIONS = tuple(name for name in _READERS if name not in {"get", "set"})

@@ -1,0 +1,139 @@
+"""Every topic, in one table: who speaks, what, retained or not.
+
+Subscriptions, publishing, JSON Schemas, the reference in the README and Home Assistant's discovery are made from it.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from voiced.core.mqtt import payloads
+from voiced.core.mqtt.payloads import Payload
+
+JsonSchema: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One line of the table.
+
+    ``name`` is what follows ``<base>/<id>/`` (or ``<base>/all/`` where ``everyone`` is set); ``+`` stands for one word.
+    """
+
+    name: str
+    direction: Literal["out", "in"]
+    meaning: str
+    payload: type[Payload] | None = None
+    """Model of the JSON payload; ``None`` where it is plain text, or a command."""
+    retain: bool = False
+    qos: Literal[0, 1] = 1
+    everyone: bool = False
+
+
+TABLE = (
+    Topic("availability", "out", "`online` or `offline` (last will, 5 s after a crash)", retain=True),
+    Topic("state", "out", "what it is doing", payloads.State, retain=True),
+    Topic("settings", "out", "what can be changed while it runs", payloads.Settings, retain=True),
+    Topic("wake", "out", "the last wake word accepted", payloads.Wake, retain=True),
+    Topic("turn", "out", "the last turn; texts as `mqtt.transcripts` says", payloads.Turn, retain=True),
+    Topic("health", "out", "problems, on change and every 60 s", payloads.Health, retain=True),
+    Topic("info", "out", "version, provider, wake words", payloads.Info, retain=True),
+    Topic("event/wake", "out", "a conversation was called for", payloads.WakeEvent),
+    Topic("event/session", "out", "a session with the service began or ended", payloads.SessionEvent),
+    Topic("event/turn", "out", "a turn began or ended", payloads.TurnEvent),
+    Topic("event/error", "out", "something failed, or works again", payloads.ErrorEvent),
+    Topic("response", "out", "answer to a command that named no response topic", payloads.Response),
+    Topic("set/+", "in", "one setting: `set/mute` `ON`, `OFF`, `TOGGLE`; `set/volume` 0 to 100"),
+    Topic("set", "in", "settings as a JSON object: all are taken, or none"),
+    Topic("get", "in", 'publish again: empty for all, or `{"topics": ["state"]}`'),
+    Topic("command/+", "in", "`command/<action>`: empty, text, or a JSON object"),
+    Topic("command", "in", '`{"action": "say", "text": "...", "id": "..."}`'),
+    Topic("command/+", "in", "the same, to every voiced", everyone=True),
+    Topic("set/+", "in", "the same, to every voiced", everyone=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The topics of one voiced by their full names."""
+
+    base: str
+    """``mqtt.base_topic``."""
+    id: str
+    """``device.id``."""
+    discovery_prefix: str = "homeassistant"
+
+    @property
+    def root(self) -> str:
+        """What all topics of this voiced begin with, without a slash at the end."""
+        return f"{self.base}/{self.id}"
+
+    def own(self, name: str) -> str:
+        """Return the full name of a topic of this voiced."""
+        return f"{self.root}/{name}"
+
+    @property
+    def discovery(self) -> str:
+        """Where Home Assistant looks for this device."""
+        return f"{self.discovery_prefix}/device/voiced_{self.id}/config"
+
+    @property
+    def birth(self) -> str:
+        """Where Home Assistant says that it has started."""
+        return f"{self.discovery_prefix}/status"
+
+    @property
+    def subscriptions(self) -> tuple[str, ...]:
+        """Filters of all commands."""
+        return tuple(
+            f"{self.base}/all/{topic.name}" if topic.everyone else self.own(topic.name)
+            for topic in TABLE
+            if topic.direction == "in"
+        )
+
+    def command(self, topic: str) -> str | None:
+        """Return what follows this voiced's prefix, or everybody's, in the name of a command topic."""
+        for prefix in (f"{self.root}/", f"{self.base}/all/"):
+            if topic.startswith(prefix):
+                return topic[len(prefix) :]
+        return None
+
+
+def published(name: str) -> Topic:
+    """Return the line of a topic that voiced publishes.
+
+    Raises:
+        KeyError: If there is none.
+
+    """
+    return _PUBLISHED[name]
+
+
+_PUBLISHED = {topic.name: topic for topic in TABLE if topic.direction == "out"}
+
+RETAINED = tuple(topic.name for topic in TABLE if topic.retain and topic.payload is not None)
+"""Names of the topics that hold a latest value, which ``get`` can ask for."""
+
+
+def schemas() -> dict[str, JsonSchema]:
+    """Return the JSON Schema (2020-12) of each JSON payload published, by topic name."""
+    return {
+        topic.name: {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            **topic.payload.model_json_schema(mode="serialization"),
+        }
+        for topic in TABLE
+        if topic.payload is not None
+    }
+
+
+def reference() -> str:
+    """Return the table as Markdown, for the README."""
+    lines = ["| topic | | payload | retained | QoS |", "| --- | --- | --- | --- | --- |"]
+    for topic in TABLE:
+        place = "<base>/all" if topic.everyone else "<base>/<id>"
+        model = f"{topic.payload.__name__}: " if topic.payload else ""
+        retained = "yes" if topic.retain else "no"
+        lines.append(
+            f"| `{place}/{topic.name}` | {topic.direction} | {model}{topic.meaning} | {retained} | {topic.qos} |"
+        )
+    return "\n".join(lines) + "\n"
