@@ -116,7 +116,7 @@ def test_a_whole_conversation_with_a_follow_up() -> None:
     story.tell(wire.SpeechStopped("u2", 4000), wire.ResponseStarted("r2"), audio("r2", "i2"))
     story.tell(wire.ResponseDone("r2", "completed"), Drained())
     assert story.wait(10) == [Deafen(), CloseSession(1, "silence")]
-    assert story.at() == Idle(session=1, turn=2)
+    assert story.at() == Idle(1)
 
 
 def test_the_sound_may_drain_before_the_service_says_done() -> None:
@@ -222,19 +222,19 @@ def test_no_connection_ends_in_an_error_chime() -> None:
     story = Story()
     story.tell(WAKE)
     assert story.wait(15) == [Deafen(), CloseSession(1, "timeout", failed=True), Chime("error")]
-    assert story.at() == Idle(1, 0)
+    assert story.at() == Idle(1)
 
 
 def test_a_lost_session_fails_the_turn_but_not_an_answer_that_is_all_here() -> None:
     story = Story().to_responding()
     told = story.tell(SessionLost("closed", "the network is gone"))
     assert EndTurn(1, "failed", "closed", "the network is gone") in told
-    assert story.at() == Idle(1, 1)
+    assert story.at() == Idle(1)
     here = Story().to_responding()
     here.tell(wire.ResponseDone("r1", "completed"))
     assert here.tell(SessionLost("closed", "gone")) == [CloseSession(1, "closed", failed=True)]
     assert here.tell(Drained()) == [EndTurn(1, "finished")]
-    assert here.at() == Idle(1, 1)
+    assert here.at() == Idle(1)
 
 
 def test_a_failed_answer_is_told_and_the_person_may_try_again() -> None:
@@ -390,7 +390,7 @@ def test_the_microphone_is_sent_only_while_a_session_listens(history: list[tuple
 
 def test_idle_never_ends_by_itself() -> None:
     assert deadline(Idle()) is None
-    assert mind.step(Idle(3, 4), Tick(), 1e9, RULES) == (Idle(3, 4), ())
+    assert mind.step(Idle(3), Tick(), 1e9, RULES) == (Idle(3), ())
 
 
 def test_a_wake_during_a_text_turn_makes_it_a_conversation() -> None:

@@ -126,7 +126,7 @@ def _idle(state: Idle, event: Event, now: float, rules: Rules) -> Step:
                 *_accepted(event.request),
             )
         case Asked():
-            talk = replace(_talk(state, event, "mqtt", now, rules), turn=state.turn + 1, follows=event.listen_after)
+            talk = replace(_talk(state, event, "mqtt", now, rules), turn=1, follows=event.listen_after)
             return Connecting(talk, now + rules.connect_s, _opening(event)), (
                 OpenSession(talk.session, talk.profile),
                 BeginTurn(talk.turn, "mqtt", event.request),
@@ -235,7 +235,7 @@ def _follow(state: Processing | Responding | Finishing, ended: tuple[Effect, ...
     """After a turn: listen on, or rest."""
     talk = state.talk
     if isinstance(state, Finishing) and state.lost:
-        return Idle(talk.session, talk.turn), ended
+        return Idle(talk.session), ended
     if not talk.follows or rules.follow_up_s <= 0 or now >= talk.ends:
         rest, effects = _rest(None, "done", talk=talk)
         return rest, (*ended, *effects)
@@ -306,13 +306,13 @@ def _lost(state: Active, event: SessionLost) -> Step:
         case Finishing():  # the answer is all here: let it be heard
             return replace(state, lost=True), (closed,)
         case Listening():
-            return Idle(talk.session, talk.turn), (closed,)
+            return Idle(talk.session), (closed,)
         case Responding(sounds_until=float()):
-            return Idle(talk.session, talk.turn), (Cut(), failed, closed, Chime("error"))
+            return Idle(talk.session), (Cut(), failed, closed, Chime("error"))
         case Connecting(first=()):
-            return Idle(talk.session, talk.turn), (closed, Chime("error"))
+            return Idle(talk.session), (closed, Chime("error"))
         case _:
-            return Idle(talk.session, talk.turn), (failed, closed, Chime("error"))
+            return Idle(talk.session), (failed, closed, Chime("error"))
 
 
 def _rest(state: Active | None, reason: str, *after: Effect, talk: Talk | None = None) -> Step:
@@ -321,7 +321,7 @@ def _rest(state: Active | None, reason: str, *after: Effect, talk: Talk | None =
     assert talk is not None  # noqa: S101 - one of the two is always given
     ended = _silenced(state) if state is not None else ()
     closed = () if state is not None and _is_lost(state) else (CloseSession(talk.session, reason),)
-    return Idle(talk.session, talk.turn), (*ended, *closed, *after)
+    return Idle(talk.session), (*ended, *closed, *after)
 
 
 def _begin(talk: Talk, source: Source, now: float, rules: Rules) -> tuple[Hearing, tuple[Effect, ...]]:
@@ -332,7 +332,7 @@ def _begin(talk: Talk, source: Source, now: float, rules: Rules) -> tuple[Hearin
 def _talk(state: Idle, event: Woken | Called | Asked, source: Source, now: float, rules: Rules) -> Talk:
     return Talk(
         session=state.session + 1,
-        turn=state.turn,
+        turn=0,
         profile=event.profile,
         source=source,
         ends=now + rules.max_s,
@@ -363,4 +363,4 @@ def _is_lost(state: Active) -> bool:
 
 
 def _idle_of(state: State) -> Idle:
-    return Idle(*((state.session, state.turn) if isinstance(state, Idle) else (state.talk.session, state.talk.turn)))
+    return state if isinstance(state, Idle) else Idle(state.talk.session)

@@ -212,10 +212,10 @@ Effect: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """Nothing is said; the numbers of the last session and turn go on counting."""
+    """Nothing is said; sessions are counted on."""
 
     session: int = 0
-    turn: int = 0
+    """Number of the last one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +224,7 @@ class Talk:
 
     session: int
     turn: int
-    """Number of the last turn begun."""
+    """Number of the last turn begun, from 1; 0 before the first."""
     profile: str
     source: Source
     ends: float

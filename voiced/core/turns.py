@@ -1,0 +1,170 @@
+"""The book of turns: what was said, when, at what cost; from the same events that move the conversation.
+
+Decides nothing. ``now`` is monotonic seconds, for latencies; ``time`` is the time of day, for the record.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from voiced.core.frames import SERVICE_RATE, milliseconds
+from voiced.core.mqtt import payloads
+from voiced.core.realtime import events as wire
+from voiced.core.states import EndTurn, Source
+
+TRANSCRIPT_WAIT_S = 4.0
+"""How long a turn that is over waits for the transcript of what the person said."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Draft:
+    """A turn being written down."""
+
+    number: int
+    session: str
+    source: Source
+    wake_word: str | None
+    language: str | None
+    time: datetime
+    began: float
+    request: int | None = None
+    user: str | None = None
+    user_ms: int = 0
+    speech_start_ms: int | None = None
+    speech_end: float | None = None
+    pending: set[str] = field(default_factory=set)
+    """Items of the person whose transcript is to come."""
+    answer: str = ""
+    answer_samples: int = 0
+    first_sound: float | None = None
+    wake_to_listen_ms: int | None = None
+    usage: payloads.TokenCount = field(default_factory=payloads.TokenCount)
+    heard_ms: int | None = None
+    ended: EndTurn | None = None
+    over: float = 0.0
+
+    def turn(self) -> payloads.Turn:
+        """Return what is published of it."""
+        ended = self.ended or EndTurn(self.number, "finished")
+        since = self.began if self.speech_end is None else self.speech_end
+        first = None if self.first_sound is None else max(0, round((self.first_sound - since) * 1000))
+        return payloads.Turn(
+            turn=self.number,
+            session=self.session,
+            time=self.time,
+            source=self.source,
+            wake_word=self.wake_word,
+            outcome=ended.outcome,
+            user=payloads.User(text=self.user, language=self.language or None, duration_ms=self.user_ms),
+            assistant=payloads.Assistant(
+                text=self.answer or None,
+                duration_ms=milliseconds(self.answer_samples, SERVICE_RATE),
+                interrupted_at_ms=self.heard_ms if ended.outcome == "interrupted" else None,
+            ),
+            latency_ms=payloads.Latency(
+                wake_to_listen=self.wake_to_listen_ms,
+                end_of_speech_to_first_audio=first,
+                total=max(0, round((self.over - since) * 1000)),
+            ),
+            usage=self.usage,
+            error=payloads.Cause(code=ended.code, message=ended.message or "") if ended.code else None,
+        )
+
+
+@dataclass(slots=True)
+class TurnBook:
+    """Writes turns down: the one going on, and those that are over but still lack a transcript."""
+
+    transcribes: bool = False
+    """Whether transcripts of the person can be expected."""
+    _draft: Draft | None = None
+    _late: list[Draft] = field(default_factory=list)
+    _called: float | None = None
+    _listen_ms: int | None = None
+
+    @property
+    def draft(self) -> Draft | None:
+        """The turn going on."""
+        return self._draft
+
+    def called(self, now: float) -> None:
+        """Note that a conversation was called for."""
+        self._called, self._listen_ms = now, None
+
+    def ready(self, now: float) -> None:
+        """Note that the session takes sound."""
+        if self._called is not None:
+            self._listen_ms = round((now - self._called) * 1000)
+            self._called = None
+
+    def begin(self, draft: Draft) -> None:
+        """Open a page. ``ready`` before it, in the same conversation, gives its first turn ``wake_to_listen``."""
+        draft.wake_to_listen_ms, self._listen_ms = self._listen_ms, None
+        self._draft = draft
+
+    def note(self, event: wire.ServerEvent, speech_end: float | None = None) -> None:
+        """Write down what the service says.
+
+        Args:
+            event: Of the session going on.
+            speech_end: With ``SpeechStopped``: when the person really stopped, on the clock of ``now``.
+
+        """
+        if isinstance(event, wire.InputTranscript | wire.InputTranscriptFailed):
+            self._transcribed(event)
+        if (draft := self._draft) is None:
+            return
+        match event:
+            case wire.SpeechStarted():
+                draft.speech_start_ms = event.audio_start_ms
+            case wire.SpeechStopped():
+                draft.user_ms += max(0, event.audio_end_ms - (draft.speech_start_ms or 0))
+                draft.speech_end = speech_end
+            case wire.InputCommitted() if self.transcribes:
+                draft.pending.add(event.item_id)
+            case wire.AudioDelta():
+                draft.answer_samples += len(event.pcm) // 2
+            case wire.TextDelta():
+                draft.answer += event.text
+            case wire.ResponseDone():
+                draft.usage = _sum(draft.usage, event.usage)
+
+    def sounded(self, now: float) -> None:
+        """Note that the answer can be heard."""
+        if self._draft is not None and self._draft.first_sound is None:
+            self._draft.first_sound = now
+
+    def end(self, ended: EndTurn, now: float, heard_ms: int | None = None) -> None:
+        """Close the page; :meth:`finished` hands it out."""
+        if self._draft is not None:
+            self._draft.ended, self._draft.over, self._draft.heard_ms = ended, now, heard_ms
+            self._late.append(self._draft)
+            self._draft = None
+
+    def finished(self, now: float, *, session_over: bool = False) -> list[Draft]:
+        """Return turns that are over and complete, or have waited long enough."""
+        done = [
+            draft for draft in self._late if not draft.pending or session_over or now - draft.over >= TRANSCRIPT_WAIT_S
+        ]
+        self._late = [draft for draft in self._late if draft not in done]
+        return done
+
+    def due(self) -> float | None:
+        """Return when :meth:`finished` is to be asked again at the latest."""
+        return min((draft.over + TRANSCRIPT_WAIT_S for draft in self._late), default=None)
+
+    def _transcribed(self, event: wire.InputTranscript | wire.InputTranscriptFailed) -> None:
+        for draft in (*self._late, *([self._draft] if self._draft else [])):
+            if event.item_id in draft.pending:
+                draft.pending.discard(event.item_id)
+                if isinstance(event, wire.InputTranscript):
+                    draft.user = f"{draft.user} {event.text}" if draft.user else event.text
+
+
+def _sum(so_far: payloads.TokenCount, usage: wire.Usage) -> payloads.TokenCount:
+    return payloads.TokenCount(
+        input=so_far.input + usage.input,
+        output=so_far.output + usage.output,
+        cached=so_far.cached + usage.cached,
+        audio_input=so_far.audio_input + usage.input_audio,
+        audio_output=so_far.audio_output + usage.output_audio,
+    )
