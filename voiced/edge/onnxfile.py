@@ -70,11 +70,10 @@ def read(path: Path) -> Graph:
     except OSError as exc:
         raise ModelError(f"wake model {path} cannot be read: {exc.strerror}") from exc
     try:
-        graph = [value for number, value in _fields(memoryview(data)) if number == 7]
-        if not graph:
-            raise _BrokenError("it holds no graph")
-        return _graph(_message(graph[-1]))
-    except (_BrokenError, UnicodeDecodeError, ValueError, TypeError, struct.error) as exc:
+        return _graph(_message(_message(memoryview(data))[7][-1]))
+    except KeyError as exc:
+        raise ModelError(f"wake model {path} is not an ONNX file: it holds no graph") from exc
+    except (_BrokenError, ValueError, TypeError, struct.error) as exc:
         raise ModelError(f"wake model {path} is not a whole ONNX file ({exc}); fetch or copy it again") from exc
 
 

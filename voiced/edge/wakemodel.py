@@ -1,0 +1,135 @@
+"""The wake models: sound in steps, scores out. Runs openWakeWord's models on numpy; odd ones on onnxruntime."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from voiced.core.frames import STEP, Samples
+from voiced.edge.classifier import Classifier, missing_operators
+from voiced.edge.features import COLD_EMBEDDINGS, EMBEDDING, Embedding, Floats, Mel
+from voiced.edge.models import EMBEDDING as EMBEDDING_MODEL
+from voiced.edge.models import MEL, Model, Models
+from voiced.edge.onnxfile import Array, Graph, read
+from voiced.errors import ModelError
+
+Classify: TypeAlias = Callable[[Array], Array]
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """A wake word's classifier."""
+
+    name: str
+    window: int
+    """Embeddings it looks at, the newest last."""
+    classify: Classify
+
+    def score(self, embeddings: Floats) -> float:
+        """Return the score for ``window`` embeddings.
+
+        Of a model with several classes the first is "none of these" (openWakeWord's timer); the best other one counts.
+        """
+        scores = self.classify(embeddings[None]).reshape(-1)
+        return float(scores[0] if len(scores) == 1 else scores[1:].max())
+
+
+class WakeModels:
+    """Any number of wake words on shared embeddings; fits :class:`voiced.ports.WakeScores`.
+
+    Args:
+        models: What :func:`voiced.edge.models.find_models` found.
+        words: Names of the wake words, in the order of the scores.
+
+    Raises:
+        ModelError: If a model is missing, broken, or needs onnxruntime where that is not installed.
+
+    """
+
+    def __init__(self, models: Models, words: Sequence[str]) -> None:
+        self._mel = Mel(read(models.feature(MEL).check()))
+        self._embedding = Embedding(read(models.feature(EMBEDDING_MODEL).check()))
+        self._words = tuple(_load(models.word(name)) for name in words)
+        self._window = max((word.window for word in self._words), default=1)
+        self.reset()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Names of the models, in the order of the scores."""
+        return tuple(word.name for word in self._words)
+
+    @property
+    def cold_steps(self) -> int:
+        """How many rows after a reset mean nothing, for all words to be warm: 25 for openWakeWord's wake words."""
+        return COLD_EMBEDDINGS + self._window
+
+    def reset(self) -> None:
+        """Forget the sound so far. A word scores 0 until real sound fills what its model looks back on."""
+        self._mel.reset()
+        self._embedding.reset()
+        self._steps = 0
+        self._history = np.zeros((self._window, EMBEDDING), np.float32)
+
+    def __call__(self, samples: Samples) -> list[tuple[float, ...]]:
+        """Take a whole number of 1,280-sample steps that follow on those before; return one row of scores a step."""
+        steps = len(samples) // STEP
+        if not steps:
+            return []
+        history = np.concatenate((self._history, self._embedding(self._mel(samples))))
+        self._history = history[-self._window :].copy()
+        rows = [self._row(history, len(history) - steps + step + 1, self._steps + step) for step in range(steps)]
+        self._steps += steps
+        return rows
+
+    def _row(self, history: Floats, end: int, before: int) -> tuple[float, ...]:
+        """Return the scores at ``history[:end]``, with ``before`` steps heard before this one."""
+        return tuple(
+            word.score(history[end - word.window : end]) if before >= COLD_EMBEDDINGS + word.window else 0.0
+            for word in self._words
+        )
+
+
+def _load(model: Model) -> _Word:
+    """Load a classifier and try it once."""
+    graph = read(model.check())
+    shape = graph.inputs[0][1] if len(graph.inputs) == 1 else ()
+    window = shape[1] if len(shape) == 3 and shape[2] == EMBEDDING else None
+    if not window:
+        raise ModelError(
+            f'wake model "{model.name}" ({model.path}) is no wake-word classifier: it takes '
+            f"{shape or 'several inputs'}, not (1, n, {EMBEDDING}) embeddings"
+        )
+    word = _Word(model.name, window, _classifier(model, graph))
+    try:
+        score = word.score(np.zeros((window, EMBEDDING), np.float32))
+    except (ValueError, KeyError, IndexError, TypeError) as exc:
+        raise ModelError(f'wake model "{model.name}" ({model.path}) does not fit together: {exc}') from exc
+    if not 0 <= score <= 1:
+        raise ModelError(f'wake model "{model.name}" ({model.path}) gives {score}, not a score from 0 to 1')
+    return word
+
+
+def _classifier(model: Model, graph: Graph) -> Classify:
+    missing = missing_operators(graph)
+    if not missing:
+        return Classifier(graph)
+    try:
+        import onnxruntime  # noqa: PLC0415 - costs 20 MB, and most never need it
+    except ImportError as exc:
+        raise ModelError(
+            f'wake model "{model.name}" ({model.path}) needs the operator {missing[0]}, which only onnxruntime has; '
+            "install it: pip install voiced[onnx]"
+        ) from exc
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    try:
+        session = onnxruntime.InferenceSession(str(model.path), options, providers=["CPUExecutionProvider"])
+    except Exception as exc:  # onnxruntime's own errors have no common base
+        raise ModelError(f'wake model "{model.name}" ({model.path}) is refused by onnxruntime: {exc}') from exc
+    name = session.get_inputs()[0].name
+
+    def classify(embeddings: Array) -> Array:
+        return np.asarray(session.run(None, {name: embeddings})[0])
+
+    return classify
