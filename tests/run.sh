@@ -47,7 +47,7 @@ check() {
 }
 
 # Programs are found beside the environment's Python, and the environment does not depend on being entered.
-export PATH="$bin:$PATH"
+export PATH="$bin:$PATH" PYTHONPATH=$checkout
 summary=
 check "ruff format" ruff format --check .
 check "ruff check" ruff check .
