@@ -10,6 +10,7 @@ step="starting"
 explained=
 policy=
 unfinished=
+lists=
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -102,8 +103,11 @@ install_packages() {
     fail "'${missing[*]}' must be installed, which needs root, and there is no sudo here. Run it as root."
   fi
   # A repository of the user's that is down must not matter; what we need is asked for next.
-  quietly "fetching the list of packages" as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update ||
-    say "  (some lists could not be fetched; going on with the others)"
+  if [[ ! $lists ]]; then
+    quietly "fetching the lists of packages" as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update ||
+      say "  (some lists could not be fetched; going on with the others)"
+    lists=fetched
+  fi
   if quietly "installing system packages: ${missing[*]}" \
     as_root env DEBIAN_FRONTEND=noninteractive \
     apt-get -q -y --no-install-recommends --no-remove -o DPkg::Lock::Timeout=300 install "${missing[@]}"; then
@@ -179,7 +183,7 @@ make_environment() {
   "$run_as" mkdir -p "$directory"
   "$run_as" touch "$directory/voiced.lock" # ours, also if the power goes before it is finished
   quietly "making a private Python environment in $directory" "$run_as" "$python" -m venv "$directory"
-  if ! quietly "installing Python packages from $(basename "$(dirname "$lock")")/$(basename "$lock")" "$run_as" \
+  if ! quietly "installing Python packages from ${lock#"$checkout"/}" "$run_as" \
     "$directory/bin/python" -m pip install \
     --disable-pip-version-check --no-input --progress-bar off --no-deps --require-hashes --requirement "$lock"; then
     if seen 'DO NOT MATCH THE HASHES'; then
