@@ -17,11 +17,13 @@ class Codec:
 
     encode: Callable[[ClientEvent], str]
     decode: Callable[[str], ServerEvent]
+    voice: str
+    """The service's name for the setting, which it does not always give with a refusal."""
 
 
 CODECS: dict[Dialect, Codec] = {
-    "ga": Codec(ga.encode, ga.decode),
-    "preview": Codec(preview.encode, preview.decode),
+    "ga": Codec(ga.encode, ga.decode, "session.audio.output.voice"),
+    "preview": Codec(preview.encode, preview.decode, "session.voice"),
 }
 
 _ESSENTIAL = ("type", "modalities", "output_modalities", "instructions")

@@ -9,6 +9,9 @@ from typing import Any, TypeAlias
 from voiced.core.realtime import events as ev
 from voiced.errors import ProtocolError
 
+PRIVATE = frozenset({"delta", "transcript", "arguments", "text", "audio"})
+"""Fields that hold what people said; errors are logged, and these must not be."""
+
 Reader: TypeAlias = "Callable[[Table], ev.ServerEvent]"
 
 
@@ -120,7 +123,7 @@ def decode(text: str, readers: Mapping[str, Reader]) -> ev.ServerEvent:
     try:
         body = json.loads(text)
     except (ValueError, RecursionError) as exc:  # not JSON; a number of 5,000 digits; brackets without end
-        raise ProtocolError(f"A message of the service is not JSON ({_elided(text)}): {exc}") from exc
+        raise ProtocolError(f"A message of the service is not JSON ({len(text)} characters): {exc}") from exc
     if not isinstance(body, dict):
         raise ProtocolError(f"A message of the service must be a JSON object, not {_elided(body)}")
     kind = Table(body, "A message of the service").text("type")
