@@ -221,7 +221,11 @@ def test_a_slow_connection_is_waited_for(seconds: float) -> None:
 def test_no_connection_ends_in_an_error_chime() -> None:
     story = Story()
     story.tell(WAKE)
-    assert story.wait(15) == [Deafen(), CloseSession(1, "timeout", failed=True), Chime("error")]
+    assert story.wait(15) == [
+        Deafen(),
+        CloseSession(1, "timeout", failed=True, message="no session within 15 s"),
+        Chime("error"),
+    ]
     assert story.at() == Idle(1)
 
 
@@ -232,7 +236,7 @@ def test_a_lost_session_fails_the_turn_but_not_an_answer_that_is_all_here() -> N
     assert story.at() == Idle(1)
     here = Story().to_responding()
     here.tell(wire.ResponseDone("r1", "completed"))
-    assert here.tell(SessionLost("closed", "gone")) == [CloseSession(1, "closed", failed=True)]
+    assert here.tell(SessionLost("closed", "gone")) == [CloseSession(1, "closed", failed=True, message="gone")]
     assert here.tell(Drained()) == [EndTurn(1, "finished")]
     assert here.at() == Idle(1)
 

@@ -6,7 +6,7 @@ Secrets never stand here: ``*_file`` keys name a file, else systemd credentials 
 
 import platform
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -121,7 +121,7 @@ class RealtimeConfig(_Section):
         if self.provider in {"azure", "azure-preview", "voice-live"}:
             if not self.endpoint:
                 raise ValueError(
-                    f'endpoint: needed by provider "{self.provider}", like "{_ENDPOINT}"; AZURE_OPENAI_ENDPOINT sets it too'
+                    f'endpoint: provider "{self.provider}" needs one like "{_ENDPOINT}"; AZURE_OPENAI_ENDPOINT sets it too'
                 )
             if not re.match(r"^(https?|wss?)://[^/\s]+", self.endpoint):
                 raise ValueError(f'endpoint: must be a URL like "{_ENDPOINT}", not "{self.endpoint}"')

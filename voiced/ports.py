@@ -5,9 +5,11 @@ Nobody inherits from these; ``tests/test_ports.py`` lets mypy prove that the rea
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 from voiced.core.frames import Frame, Samples
+from voiced.core.mqtt.payloads import BrokerHealth
 from voiced.core.realtime.events import ClientEvent, ServerEvent, SessionSettings
 from voiced.core.wake import Wake
 
@@ -52,6 +54,10 @@ class Speaker(Protocol):
 
     def chime(self, sound: Samples) -> None:
         """Mix a short sound in, at once, over whatever plays."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything queued is still to be heard."""
 
     def cut(self) -> dict[tuple[str, int], int]:
         """Fall silent now and forget what is queued.
@@ -106,7 +112,10 @@ class Service(Protocol):
         """
 
     async def warm(self) -> None:
-        """Do beforehand what needs no session: fetch a token, where sign-in is keyless. Never raises for the network."""
+        """Do beforehand what needs no session: fetch a token, where sign-in is keyless.
+
+        Raises nothing for the network.
+        """
 
 
 class Broker(Protocol):
@@ -120,14 +129,38 @@ class Broker(Protocol):
     def problem(self) -> str | None:
         """Why it does not have us, as a sentence."""
 
+    @property
+    def health(self) -> BrokerHealth:
+        """How the way to it has been since the start."""
+
     def keep(self, topic: str, payload: str, *, expiry_s: int | None = None) -> None:
         """Publish a latest value, retained; while away only the newest is kept. Topic below ``<base>/<id>/``."""
 
     def tell(self, topic: str, payload: str) -> None:
         """Publish an event, never retained. Kept for a minute while away. Topic below ``<base>/<id>/``."""
 
+    def republish(self, names: tuple[str, ...] = ()) -> None:
+        """Publish latest values again: those named, or all."""
+
     def answer(self, topic: str, payload: str, correlation: bytes | None) -> None:
         """Publish the response to a command, on the full topic it asked for."""
+
+
+class Resample(Protocol):
+    """Converts a stream of sound from one rate to another."""
+
+    def feed(self, samples: Samples) -> Samples:
+        """Take the next samples; return what is converted so far."""
+
+
+class Settled(Protocol):
+    """What is remembered over restarts."""
+
+    def load(self) -> dict[str, object]:
+        """Return what was saved last; empty if there is nothing that can be read."""
+
+    def save(self, values: dict[str, object]) -> None:
+        """Keep ``values``; a disk that refuses is logged, not raised."""
 
 
 class Speech(Protocol):
@@ -150,6 +183,20 @@ class WakeScores(Protocol):
     def reset(self) -> None:
         """Forget the sound so far. The next 25 rows of scores mean nothing."""
 
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What the daemon asks of the machine."""
+
+    rss_mb: float
+    cpu_percent: float
+    """Of one core, since the question before."""
+    temperature: float | None
+    """Degrees Celsius."""
+
+
+Machine = Callable[[], Load]
+"""Tells the load of this process."""
 
 Clock = Callable[[], float]
 """Monotonic seconds."""

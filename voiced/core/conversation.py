@@ -298,7 +298,7 @@ def _silenced(state: Active) -> tuple[Effect, ...]:
 def _lost(state: Active, event: SessionLost) -> Step:
     """The session is over, and nobody wanted that."""
     talk = state.talk
-    closed = CloseSession(talk.session, event.code, failed=True)
+    closed = CloseSession(talk.session, event.code, failed=True, message=event.message)
     failed = EndTurn(talk.turn, "failed", event.code, event.message)
     match state:
         case Finishing(lost=True):

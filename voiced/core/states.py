@@ -123,11 +123,12 @@ class OpenSession:
 
 @dataclass(frozen=True, slots=True)
 class CloseSession:
-    """Leave the session; ``failed`` where nobody wanted that."""
+    """Leave the session; ``failed`` where nobody wanted that, ``message`` says why."""
 
     session: int
     reason: str
     failed: bool = False
+    message: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,411 @@
+"""The house: one task hears, one decides, one watches; a session has a line of its own.
+
+Only :meth:`Daemon.decide` changes the state of the conversation; everything else posts to it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from voiced.config import Config
+from voiced.core import conversation as mind
+from voiced.core.chimes import chime
+from voiced.core.frames import MICROPHONE_RATE
+from voiced.core.mqtt import commands, payloads
+from voiced.core.mqtt.parsing import parse
+from voiced.core.mqtt.topics import Topics
+from voiced.core.orders import order
+from voiced.core.playout import Drained as PlayoutDrained
+from voiced.core.playout import PlayoutEvent, Started
+from voiced.core.profiles import session_settings
+from voiced.core.realtime import events as wire
+from voiced.core.states import (
+    Accept,
+    BeginTurn,
+    Chime,
+    CloseSession,
+    Cut,
+    Deafen,
+    Drained,
+    Effect,
+    Ended,
+    EndTurn,
+    Event,
+    Hear,
+    Idle,
+    OpenSession,
+    Play,
+    Refuse,
+    Rules,
+    Send,
+    SessionReady,
+    State,
+    Tick,
+    Woken,
+    deadline,
+)
+from voiced.core.uplink import Uplink
+from voiced.errors import CommandError
+from voiced.line import Line
+from voiced.ports import Clock, Ears, Microphone, Resample, Service, Settled, Speaker
+from voiced.reports import Reports
+from voiced.scribe import Scribe
+
+logger = logging.getLogger(__name__)
+
+News: TypeAlias = Event | PlayoutEvent | commands.Message
+"""Whatever is posted to the task that decides."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the daemon is put together from."""
+
+    microphone: Microphone
+    """Entered already."""
+    ears: Ears
+    speaker: Speaker
+    """Its playout events go to :meth:`Daemon.post`."""
+    service: Service
+    settled: Settled
+    """Remembers mute and volume."""
+    resampler: Callable[[int, int], Resample]
+    """Makes converters from one rate to another."""
+    clock: Clock
+
+
+class Daemon:
+    """Listens, talks, and reports.
+
+    Args:
+        config: What the user wants.
+        dialect: Of the service, ``ga`` or ``preview``.
+        parts: The world.
+        reports: Tells other systems.
+
+    """
+
+    def __init__(self, config: Config, dialect: str, parts: Parts, reports: Reports) -> None:
+        self._config = config
+        self._dialect = dialect
+        self._microphone = parts.microphone
+        self._ears = parts.ears
+        self._speaker = parts.speaker
+        self._service = parts.service
+        self._settled = parts.settled
+        self._resampler = parts.resampler
+        self._clock = parts.clock
+        self._reports = reports
+        self._rules = rules(config)
+        self._topics = Topics(config.mqtt.base_topic, config.device.id, config.mqtt.discovery_prefix)
+        self._profiles = {word.model: word.profile for word in config.wake.words}
+        self._news: asyncio.Queue[tuple[int | None, News]] = asyncio.Queue()
+        self._uplink = Uplink()
+        self._scribe = Scribe(config=config, reports=reports, clock=parts.clock, when_said=self._when_said)
+        self._line: Line | None = None
+        self._line_task: asyncio.Task[None] | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._is_open = False
+        self._reason: str | None = None
+        self._settings = remembered(config, parts.settled.load())
+        self._state: State = Idle()
+        self.frames = 0
+        self._resting = asyncio.Event()
+        self._resting.set()
+
+    # --- what others may ask or post ----------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """The state of the conversation."""
+        return self._state
+
+    @property
+    def lost_samples(self) -> int:
+        """Samples that should have gone to the service and did not."""
+        return self._uplink.lost
+
+    def post(self, news: News, session: int | None = None) -> None:
+        """Take what happened; ``session`` where it belongs to one. From the event loop only."""
+        self._news.put_nowait((session, news))
+
+    # --- the tasks ----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Live until cancelled, or until a microphone that is a file is over and the conversation too."""
+        self._speaker.volume(self._settings.volume)
+        self._tell_all()
+        warming = asyncio.create_task(self._service.warm(), name="warm")
+        deciding = asyncio.create_task(self._decide(), name="decide")
+        hearing = asyncio.create_task(self._hear(), name="hear")
+        try:
+            done, _ = await asyncio.wait({deciding, hearing}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            await self._resting.wait()
+        finally:
+            for task in (hearing, deciding, warming):
+                task.cancel()
+            await asyncio.gather(hearing, deciding, warming, return_exceptions=True)
+            await self._leave()
+
+    async def _hear(self) -> None:
+        """Take frames for ever: the only reader of the microphone."""
+        async for frame in self._microphone.frames():
+            self.frames += 1
+            if self._settings.mute:
+                continue
+            self._uplink.add(frame)
+            if self._line is not None and self._uplink.is_open:
+                self._line.sound_waits()
+            wake = self._ears.feed(frame)
+            if wake is not None:
+                self.post(Woken(wake, self._profiles.get(wake.word, "default")))
+
+    async def _decide(self) -> None:
+        """Take news for ever: the only one who changes the state."""
+        while True:
+            session, news = await self._next()
+            if session is not None and session != self._open_session():
+                continue  # news of a session that is over
+            match news:
+                case commands.Message():
+                    self._obey(news)
+                case Started():
+                    self._scribe.sounded()
+                case PlayoutDrained():
+                    if not self._speaker.busy:  # more may have been queued since
+                        self._step(Drained())
+                case _:
+                    self._step(news)
+            self._scribe.publish(idle=isinstance(self._state, Idle))
+
+    async def _next(self) -> tuple[int | None, News]:
+        moments = [moment for moment in (deadline(self._state), self._scribe.due()) if moment is not None]
+        try:
+            async with asyncio.timeout(max(0.0, min(moments) - self._clock()) if moments else None):
+                return await self._news.get()
+        except TimeoutError:
+            return None, Tick()
+
+    async def _leave(self) -> None:
+        """Close the session on the way out, and say so."""
+        if not isinstance(self._state, Idle):
+            self._step(Ended("shutdown"))
+        self._scribe.publish(idle=isinstance(self._state, Idle))
+        if self._leaving:
+            await asyncio.wait(self._leaving, timeout=5)
+
+    # --- one step -----------------------------------------------------------------------------------------------------
+
+    def _open_session(self) -> int:
+        return self._state.session if isinstance(self._state, Idle) else self._state.talk.session
+
+    def _step(self, event: Event) -> None:
+        now, before = self._clock(), self._state
+        self._scribe.before(event, now, idle=isinstance(before, Idle))
+        if isinstance(event, SessionReady):
+            self._session_is_ready()
+        elif isinstance(event, wire.ServiceProblem):
+            self._reports.error(event.code or event.type, event.message)
+        self._state, effects = mind.step(before, event, now, self._rules)
+        if type(before) is not type(self._state):
+            logger.info("%s: %s -> %s", *(type(value).__name__ for value in (event, before, self._state)))
+        for effect in effects:
+            self._do(effect)
+        self._scribe.after(event, self._state)
+        if isinstance(self._state, Idle):
+            self._resting.set()
+        else:
+            self._resting.clear()
+        if before != self._state and _seen(before) != _seen(self._state):
+            self._tell_state()
+
+    def _do(self, effect: Effect) -> None:
+        match effect:
+            case OpenSession():
+                self._open(effect)
+            case CloseSession():
+                self._close(effect)
+            case Hear(since=since, resume=resume):
+                self._uplink.resume() if resume else self._uplink.hear(since)
+                if self._line is not None:
+                    self._line.sound_waits()
+            case Deafen():
+                self._uplink.hold()
+            case Send():
+                self._line_send(effect.event)
+            case Play(sound):
+                self._speaker.play(sound.item_id, sound.content_index, sound.pcm)
+            case Cut():
+                self._cut()
+            case Chime(kind):
+                if self._config.audio.chime:
+                    self._speaker.chime(chime(kind))
+            case BeginTurn() | EndTurn() | Accept() | Refuse():
+                self._write(effect)
+
+    def _write(self, effect: BeginTurn | EndTurn | Accept | Refuse) -> None:
+        match effect:
+            case BeginTurn():
+                self._scribe.begin(effect, "default" if isinstance(self._state, Idle) else self._state.talk.profile)
+            case EndTurn():
+                self._scribe.end(effect)
+            case Accept(request):
+                self._scribe.accept(request)
+            case Refuse(request, message):
+                self._scribe.refuse(request, CommandError(message, code="busy"))
+
+    def _open(self, effect: OpenSession) -> None:
+        self._uplink.restart()
+        self._scribe.open()
+        self._reason = None
+        self._is_open = False
+        self._reports.cloud_is("connecting")
+        line = Line(effect.session, uplink=self._uplink, resampler=self._resampler, post=self._post_of_session)
+        settings = session_settings(self._config, effect.profile, self._dialect)
+        self._line = line
+        self._line_task = asyncio.create_task(line.run(self._service, settings), name=f"session {effect.session}")
+
+    def _post_of_session(self, session: int, news: News) -> None:
+        self.post(news, session)
+
+    def _session_is_ready(self) -> None:
+        self._is_open = True
+        self._reports.cloud_is("ok")
+        self._reports.problem("service", None)
+        self._reports.session(self._scribe.session, started=True)
+        for told in self._scribe.recall():
+            self._line_send(told)
+
+    def _line_send(self, event: wire.ClientEvent) -> None:
+        if self._line is not None:
+            self._line.send(event)
+
+    def _close(self, effect: CloseSession) -> None:
+        self._reason = effect.reason
+        if self._is_open:
+            scribe = self._scribe
+            self._reports.session(scribe.session, started=False, reason=effect.reason, turns=scribe.turns)
+        if effect.failed and not self._is_open:
+            self._reports.cloud_is("down")
+            self._reports.problem("service", effect.message)
+        else:
+            self._reports.cloud_is("ok")
+            if effect.failed:
+                self._reports.error(effect.reason, effect.message or effect.reason)
+        self._is_open = False
+        if self._line_task is not None:
+            task, self._line_task, self._line = self._line_task, None, None
+            self._leaving.add(task)
+            task.add_done_callback(self._left)
+            task.cancel()
+
+    def _left(self, task: asyncio.Task[None]) -> None:
+        self._leaving.discard(task)
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            logger.error("the session ended in an error of ours", exc_info=exc)
+
+    def _cut(self) -> None:
+        heard = self._speaker.cut()
+        self._scribe.cut(sum(heard.values()))
+        for told in mind.truncations(heard):
+            self._line_send(told)
+
+    def _when_said(self, sent_ms: int) -> float | None:
+        """Return when the sound stood at the microphone that is ``sent_ms`` into what was sent."""
+        position = self._uplink.position(sent_ms * MICROPHONE_RATE // 1000)
+        return None if position is None else self._clock() - (self._uplink.end - position) / MICROPHONE_RATE
+
+    # --- commands -----------------------------------------------------------------------------------------------------
+
+    def _obey(self, message: commands.Message) -> None:
+        try:
+            command = parse(message, self._topics)
+        except CommandError as exc:
+            logger.warning("%s", exc)
+            self._reports.refused(None, exc)
+            self._reports.settings(self._settings)  # a slider that was refused jumps back
+            return
+        match command:
+            case commands.SetSettings():
+                self._change(command.applied(self._settings))
+            case commands.Get():
+                self._reports.again(command.topics)
+            case commands.Ping():
+                pass
+            case _:
+                self._pass_on(command)
+                return
+        self._reports.obeyed(command)
+
+    def _pass_on(self, command: commands.Listen | commands.Stop | commands.End | commands.Say | commands.Ask) -> None:
+        request = self._scribe.asked(command)
+        try:
+            event = order(
+                command,
+                request=request,
+                profile=self._settings.persona,
+                profiles=self._config.profiles,
+                muted=self._settings.mute,
+            )
+        except CommandError as exc:
+            self._scribe.refuse(request, exc)
+            return
+        self._step(event)
+
+    def _change(self, settings: payloads.Settings) -> None:
+        if settings.mute != self._settings.mute:
+            logger.info("microphone %s", "muted" if settings.mute else "open")
+            self._ears.reset()
+        self._settings = settings
+        self._speaker.volume(settings.volume)
+        self._settled.save({"mute": settings.mute, "volume": settings.volume})
+        self._reports.settings(settings)
+        if settings.mute and not isinstance(self._state, Idle):
+            self._step(Ended("muted"))
+        self._tell_state()
+
+    # --- reports ------------------------------------------------------------------------------------------------------
+
+    def _tell_all(self) -> None:
+        self._tell_state()
+        self._reports.settings(self._settings)
+
+    def _tell_state(self) -> None:
+        self._reports.state(
+            self._state, session=self._scribe.session or None, muted=self._settings.mute, reason=self._reason
+        )
+
+
+def _seen(state: State) -> tuple[Any, ...]:
+    """What other systems see of a state."""
+    talk = None if isinstance(state, Idle) else state.talk
+    return type(state).__name__, talk and talk.session, talk and talk.turn, talk and talk.source
+
+
+def rules(config: Config) -> Rules:
+    """Return what the configuration means for the conversation."""
+    talk = config.conversation
+    return Rules(
+        follow_up_s=talk.follow_up_s,
+        no_speech_s=talk.no_speech_s,
+        max_s=talk.max_s,
+        full_duplex=config.audio.echo_cancellation == "off",
+    )
+
+
+def remembered(config: Config, saved: Mapping[str, object]) -> payloads.Settings:
+    """Return the settings as last set, where they still make sense, else as configured."""
+    mute, volume = saved.get("mute"), saved.get("volume")
+    word = config.wake.words[0]
+    return payloads.Settings(
+        mute=mute if isinstance(mute, bool) else False,
+        volume=volume if isinstance(volume, int) and 0 <= volume <= 100 else config.audio.volume,
+        wake_sensitivity=config.wake.sensitivity,
+        wake_word=word.model,
+        persona=word.profile,
+        voice=config.profiles[word.profile].voice,
+    )

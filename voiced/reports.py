@@ -1,0 +1,182 @@
+"""What other systems are told: facts become payloads on the broker.
+
+Holds the problems that are going on, because ``health`` repeats them until they are over.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from voiced.config import Config
+from voiced.core import states
+from voiced.core.mqtt import commands, payloads
+from voiced.core.turns import Draft
+from voiced.core.wake import Wake
+from voiced.errors import CommandError
+from voiced.ports import Broker, Machine
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class Reports:
+    """Publishes; decides nothing."""
+
+    broker: Broker
+    config: Config
+    machine: Machine
+    today: Callable[[], datetime]
+    """The time of day, with its zone."""
+    cloud: str = "ok"
+    _problems: dict[str, payloads.Problem] = field(default_factory=dict)
+    _last_error: payloads.LastError | None = None
+    _stale: bool = True
+
+    def state(
+        self, state: states.State, *, session: str | None, muted: bool, reason: str | None, starting: bool = False
+    ) -> None:
+        """Publish ``state``."""
+        talk = None if isinstance(state, states.Idle) else state.talk
+        self.broker.keep(
+            "state",
+            payloads.State(
+                state="starting" if starting else states.published(state),
+                since=self.today(),
+                session=session if talk else None,
+                turn=(talk.turn or None) if talk else None,
+                follow_up=isinstance(state, states.Listening) and state.follow_up,
+                muted=muted,
+                reason=reason,
+                source=talk.source if talk else None,
+            ).json_text(),
+        )
+
+    def settings(self, settings: payloads.Settings) -> None:
+        """Publish ``settings``."""
+        self.broker.keep("settings", settings.json_text())
+
+    def info(self, info: payloads.Info) -> None:
+        """Publish ``info``."""
+        self.broker.keep("info", info.json_text())
+
+    def wake(self, wake: Wake) -> None:
+        """Publish an accepted wake word."""
+        time = self.today()
+        self.broker.keep(
+            "wake",
+            payloads.Wake(
+                time=time, wake_word=wake.word, score=round(wake.score, 3), threshold=wake.threshold
+            ).json_text(),
+        )
+        self._woken(
+            payloads.WakeEvent(event_type="detected", time=time, wake_word=wake.word, score=round(wake.score, 3))
+        )
+
+    def called(self, source: states.Source) -> None:
+        """Publish that somebody had the daemon listen without a wake word."""
+        by: Literal["button", "mqtt"] = "button" if source == "button" else "mqtt"
+        self._woken(payloads.WakeEvent(event_type="detected", time=self.today(), source=by))
+
+    def _woken(self, event: payloads.WakeEvent) -> None:
+        self.broker.tell("event/wake", event.json_text())
+
+    def session(self, session: str, *, started: bool, reason: str | None = None, turns: int = 0) -> None:
+        """Publish that a session opened or closed."""
+        kind = "started" if started else "ended"
+        event = payloads.SessionEvent.model_validate(
+            {"event_type": kind, "time": self.today(), "session": session, "reason": reason, "turns": turns}
+        )
+        self.broker.tell("event/session", event.json_text())
+
+    def turn_begun(self, draft: Draft) -> None:
+        """Publish that a turn began."""
+        event = payloads.TurnEvent(
+            event_type="started",
+            turn=draft.number,
+            session=draft.session,
+            time=draft.time,
+            source=draft.source,
+            wake_word=draft.wake_word,
+        )
+        self.broker.tell("event/turn", event.json_text())
+
+    def turn_ended(self, turn: payloads.Turn) -> None:
+        """Publish a turn that is over, its texts as the configuration wants them."""
+        kept, passed_on = turn.as_published(self.config.mqtt.transcripts)
+        self.broker.keep("turn", kept.json_text(), expiry_s=86_400)
+        self.broker.tell("event/turn", payloads.TurnEvent.ended(passed_on).json_text())
+
+    def error(self, code: str, message: str) -> None:
+        """Log and publish something that went wrong once."""
+        logger.warning("%s: %s", code, message)
+        self._last_error = payloads.LastError(code=code, message=message, time=self.today())
+        self._stale = True
+        self._told("error", code, message)
+
+    def problem(self, code: str, message: str | None) -> None:
+        """Note what is wrong from now on under ``code``; ``None``: nothing any more."""
+        known = self._problems.get(code)
+        if message is None and known is not None:
+            del self._problems[code]
+            self._stale = True
+            logger.info("%s: over", code)
+            self._told("recovered", code, known.message)
+        elif message is not None and (known is None or known.message != message):
+            since = known.since if known else self.today()
+            self._problems[code] = payloads.Problem(code=code, message=message, since=since)
+            if known is None:
+                self.error(code, message)
+            self._stale = True
+
+    def _told(self, kind: str, code: str, message: str) -> None:
+        event = payloads.ErrorEvent.model_validate(
+            {"event_type": kind, "time": self.today(), "code": code, "message": message}
+        )
+        self.broker.tell("event/error", event.json_text())
+
+    def cloud_is(self, cloud: str) -> None:
+        """Note how the way to the service is: ``ok``, ``connecting`` or ``down``."""
+        self._stale |= cloud != self.cloud
+        self.cloud = cloud
+
+    def health(self, *, overruns: int, always: bool = False) -> None:
+        """Publish ``health`` if something changed, or ``always``."""
+        if not (self._stale or always):
+            return
+        self._stale = False
+        usage = self.machine()
+        health = payloads.Health.model_validate(
+            {
+                "time": self.today(),
+                "problems": tuple(self._problems.values()),
+                "cloud": self.cloud,
+                "microphone": "missing" if "microphone" in self._problems else "ok",
+                "speaker": "missing" if "speaker" in self._problems else "ok",
+                "overruns": overruns,
+                "rss_mb": usage.rss_mb,
+                "cpu_percent": usage.cpu_percent,
+                "cpu_temperature": usage.temperature,
+                "mqtt": self.broker.health,
+                "last_error": self._last_error,
+            }
+        )
+        self.broker.keep("health", health.json_text())
+
+    def again(self, topics: tuple[str, ...]) -> None:
+        """Publish latest values again: those named, or all."""
+        self.broker.republish(topics)
+
+    def obeyed(self, command: commands.Command, result: Mapping[str, Any] | None = None) -> None:
+        """Answer a command that was obeyed."""
+        answer = commands.succeeded(command, self.today(), result)
+        self.broker.answer(command.reply.topic, answer.json_text(), command.reply.correlation)
+
+    def refused(self, command: commands.Command | None, error: CommandError) -> None:
+        """Answer a command that cannot be obeyed."""
+        reply = command.reply if command is not None else getattr(error, "reply", None)
+        if reply is None:
+            return
+        answer = commands.failed(command, error, self.today())
+        self.broker.answer(reply.topic, answer.json_text(), reply.correlation)

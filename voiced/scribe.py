@@ -1,0 +1,156 @@
+"""Writes conversations down: turns as they are published, and the memory that the next session is told."""
+
+import secrets
+from collections import deque
+from collections.abc import Callable
+
+from voiced.config import Config
+from voiced.core.mqtt import commands, payloads
+from voiced.core.profiles import transcriber
+from voiced.core.realtime import events as wire
+from voiced.core.states import BeginTurn, Called, EndTurn, Event, Responding, SessionReady, State, Woken
+from voiced.core.turns import Draft, TurnBook
+from voiced.errors import CommandError
+from voiced.ports import Clock
+from voiced.reports import Reports
+
+MEMORY_S = 600.0
+"""How long after its end a turn is still told to the next session."""
+
+
+class Scribe:
+    """Notes what happens; decides nothing.
+
+    Args:
+        config: For languages, transcripts and memory.
+        reports: Publishes turns.
+        clock: Monotonic seconds.
+        when_said: Tells when the sound stood at the microphone that is so many ms into what was sent.
+
+    """
+
+    def __init__(
+        self, *, config: Config, reports: Reports, clock: Clock, when_said: Callable[[int], float | None]
+    ) -> None:
+        self._config = config
+        self._reports = reports
+        self._clock = clock
+        self._when_said = when_said
+        self._book = TurnBook(transcribes=transcriber(config) is not None)
+        self._memory: deque[tuple[float, str, str]] = deque(maxlen=config.conversation.memory_turns)
+        self._requests: dict[int, commands.Command] = {}
+        self._wake_word: str | None = None
+        self.session = ""
+        """Name of the conversation going on, or of the last one."""
+        self.turns = 0
+        """Turns of it so far."""
+
+    def open(self) -> None:
+        """Begin a conversation."""
+        self.session = secrets.token_hex(6)
+        self.turns = 0
+
+    def due(self) -> float | None:
+        """Return when :meth:`publish` is to be called again at the latest."""
+        return self._book.due()
+
+    def before(self, event: Event, now: float, *, idle: bool) -> None:
+        """Note what an event says before the conversation goes on."""
+        match event:
+            case Woken():
+                if idle:
+                    self._book.called(now)
+                self._wake_word = event.wake.word
+                self._reports.wake(event.wake)
+            case Called():
+                if idle:
+                    self._book.called(now)
+                self._wake_word = None
+                self._reports.called(event.source)
+            case SessionReady():
+                self._book.ready(now)
+            case wire.SpeechStopped():
+                self._book.note(event, self._when_said(event.audio_end_ms))
+            case wire.ResponseDone():
+                self._book.note(event)
+
+    def after(self, event: Event, state: State) -> None:
+        """Note what an event says once the conversation has gone on to ``state``."""
+        match event:
+            case wire.AudioDelta() | wire.TextDelta():
+                if isinstance(state, Responding) and state.response == event.response_id:
+                    self._book.note(event)
+            case wire.SpeechStarted() | wire.InputCommitted() | wire.InputTranscript() | wire.InputTranscriptFailed():
+                self._book.note(event)
+
+    def begin(self, begun: BeginTurn, profile: str) -> None:
+        """Open a page for a turn, and publish that."""
+        self.turns = begun.turn
+        draft = Draft(
+            number=begun.turn,
+            session=self.session,
+            source=begun.source,
+            wake_word=self._wake_word if begun.source == "wake_word" else None,
+            language=self._config.profiles[profile].language or None,
+            time=self._reports.today(),
+            began=self._clock(),
+            request=begun.request,
+        )
+        self._book.begin(draft)
+        self._reports.turn_begun(draft)
+
+    def sounded(self) -> None:
+        """Note that the answer can be heard."""
+        self._book.sounded(self._clock())
+
+    def cut(self, heard_ms: int) -> None:
+        """Note how much of the answer was heard before it was cut."""
+        if self._book.draft is not None:
+            self._book.draft.heard_ms = heard_ms
+
+    def end(self, ended: EndTurn) -> None:
+        """Close the page."""
+        self._book.end(ended, self._clock())
+
+    def publish(self, *, idle: bool) -> None:
+        """Publish turns that are over and whole, and answer who asked for them."""
+        now = self._clock()
+        for draft in self._book.finished(now, session_over=idle):
+            turn = draft.turn()
+            self._reports.turn_ended(turn)
+            if turn.user.text and turn.assistant.text:
+                self._memory.append((now, turn.user.text, turn.assistant.text))
+            command = self._requests.pop(draft.request, None) if draft.request is not None else None
+            if command is not None:
+                self._answer(command, turn)
+
+    def recall(self) -> list[wire.ClientEvent]:
+        """Return what a new session is told of turns before it."""
+        told: list[wire.ClientEvent] = []
+        for over, user, answer in self._memory:
+            if self._clock() - over < MEMORY_S:
+                told += [wire.CreateMessage("user", user), wire.CreateMessage("assistant", answer)]
+        return told
+
+    # --- who asked ----------------------------------------------------------------------------------------------------
+
+    def asked(self, command: commands.Command) -> int:
+        """Return the number under which ``command`` is answered by :meth:`accept`, :meth:`refuse`, or with its turn."""
+        request = id(command)
+        self._requests[request] = command
+        return request
+
+    def accept(self, request: int) -> None:
+        """Answer that it is done."""
+        self._reports.obeyed(self._requests.pop(request))
+
+    def refuse(self, request: int, error: CommandError) -> None:
+        """Answer that it cannot be."""
+        self._reports.refused(self._requests.pop(request), error)
+
+    def _answer(self, command: commands.Command, turn: payloads.Turn) -> None:
+        if turn.error is not None:
+            self._reports.refused(command, CommandError(turn.error.message, code="failed"))
+        else:
+            result = {"text": turn.assistant.text, "outcome": turn.outcome, "session": turn.session, "turn": turn.turn}
+            self._reports.obeyed(command, result)
