@@ -1,0 +1,379 @@
+"""The MQTT broker as the daemon sees it: always there to be told, connected or not.
+
+A table holds the newest value of each retained topic and a short queue the events; at most :data:`WINDOW` messages
+wait for the broker's word at a time. All of it happens on the event loop; :mod:`voiced.edge.paholink` posts to it.
+"""
+
+import asyncio
+import logging
+import math
+import random
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Self
+
+from voiced.config import MqttConfig
+from voiced.core.discovery import BIRTH_PATIENCE_S
+from voiced.core.mqtt import BrokerHealth, Message, Topics
+from voiced.core.mqtt.topics import published
+from voiced.edge import brokerlogin
+from voiced.edge.paholink import Link
+
+WINDOW = 10
+"""Messages sent and not yet confirmed; the smallest limit among common brokers."""
+EVENTS_KEPT = 200
+EVENT_AGE_S = 60.0
+INBOX = 100
+"""Commands not yet taken; then the newest are dropped."""
+TWIN_LOSSES = 3
+TWIN_QUICK_S = 5.0
+"""A connection lost this soon after a good connect was probably taken over."""
+FAREWELL_S = 2.0
+"""How long leaving waits for the broker's confirmations."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    payload: str
+    dies: float | None = None
+    """Time on the clock after which it is not published any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    topic: str
+    payload: str
+    told: float
+    correlation: bytes | None = None
+
+
+class MqttBroker:
+    """A connection that is made again whenever it is lost. Enter it as an async context.
+
+    While inside, no method waits or raises because the broker is away. All methods belong to the event loop.
+    """
+
+    def __init__(  # noqa: PLR0913 - keyword-only parts, most with defaults
+        self,
+        *,
+        config: MqttConfig,
+        topics: Topics,
+        discovery: str | None = None,
+        changed: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+        longest_pause_s: int = 60,
+    ) -> None:
+        """Prepare; nothing is sent yet.
+
+        Args:
+            config: Where the broker is. The host must not be empty.
+            topics: Our names.
+            discovery: Home Assistant's device message, published first; ``None``: none.
+            changed: Called on the loop when :attr:`connected` or :attr:`problem` changed.
+            clock: Monotonic seconds.
+            longest_pause_s: Between two attempts to connect; the first pauses are shorter.
+
+        """
+        self._config = config
+        self._topics = topics
+        self._changed = changed
+        self._clock = clock
+        self._longest_pause_s = longest_pause_s
+        self._availability = topics.own("availability")
+        self._latest: dict[str, _Value] = {}
+        if discovery is not None:
+            self._latest[topics.discovery] = _Value(discovery)
+        self._waiting: dict[str, None] = {}  # topics whose latest value is to be sent, in order
+        self._events: deque[_Event] = deque()
+        self._unconfirmed: set[int] = set()
+        self._window = WINDOW
+        self._progress = asyncio.Event()
+        self._commands: asyncio.Queue[Message] = asyncio.Queue(INBOX)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._birth: asyncio.TimerHandle | None = None
+        self._connected = False
+        self._refused = False
+        self._problem: str | None = f"not connected to the MQTT broker {config.host}:{config.port} yet"
+        self._connects = 0
+        self._connected_at = -math.inf
+        self._quick_losses: deque[float] = deque(maxlen=TWIN_LOSSES)
+        self._dropped_events = 0
+        self._client_id = f"voiced-{topics.id}"
+        self._version: Literal[3, 5] = 5
+        self._loop: asyncio.AbstractEventLoop
+        self._link: Link
+
+    # --- for the app ---
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has us."""
+        return self._connected
+
+    @property
+    def problem(self) -> str | None:
+        """Why it does not have us, or what is wrong although it has, as a sentence."""
+        return self._problem
+
+    @property
+    def health(self) -> BrokerHealth:
+        """How it has been since the start."""
+        return BrokerHealth(reconnects=max(0, self._connects - 1), dropped_events=self._dropped_events)
+
+    def keep(self, topic: str, payload: str, *, expiry_s: int | None = None) -> None:
+        """Publish a latest value, retained; while away only the newest is kept. Topic below ``<base>/<id>/``.
+
+        Raises:
+            ValueError: If the table of topics says that it is not retained.
+
+        """
+        if not published(topic).retain:
+            raise ValueError(f"{topic} is an event; tell it")
+        dies = None if expiry_s is None else self._clock() + expiry_s
+        self._set(self._topics.own(topic), _Value(payload, dies))
+
+    def tell(self, topic: str, payload: str) -> None:
+        """Publish an event, never retained. Kept for a minute while away. Topic below ``<base>/<id>/``.
+
+        Raises:
+            ValueError: If the table of topics says that it is retained.
+
+        """
+        if published(topic).retain:
+            raise ValueError(f"{topic} is a latest value; keep it")
+        self._add(_Event(self._topics.own(topic), payload, self._clock()))
+
+    def answer(self, topic: str, payload: str, correlation: bytes | None) -> None:
+        """Publish the response to a command, on the full topic it asked for."""
+        self._add(_Event(topic, payload, self._clock(), correlation))
+
+    def republish(self, names: tuple[str, ...] = ()) -> None:
+        """Publish latest values again: those named (below ``<base>/<id>/``), or all, and discovery."""
+        wanted = [self._topics.own(name) for name in names] or list(self._latest)
+        self._waiting.update(dict.fromkeys(topic for topic in wanted if topic in self._latest))
+        self._pump()
+
+    def discover(self, payload: str) -> None:
+        """Replace Home Assistant's device message."""
+        self._set(self._topics.discovery, _Value(payload))
+
+    async def commands(self) -> AsyncIterator[Message]:
+        """Yield what others ask of us, for ever."""
+        while True:
+            yield await self._commands.get()
+
+    async def __aenter__(self) -> Self:
+        """Begin to connect; does not wait for it.
+
+        Raises:
+            ConfigError: If the password or the certificates cannot be read.
+
+        """
+        self._loop = asyncio.get_running_loop()
+        self._start(5)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Say ``offline``, wait at most 2 s for what is on its way, and disconnect."""
+        if self._birth is not None:
+            self._birth.cancel()
+        if self._connected:
+            self._set(self._availability, _Value("offline"))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FAREWELL_S):
+                    while self._unconfirmed or self._waiting:
+                        self._progress.clear()
+                        await self._progress.wait()
+        self._connected = False
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(self._link.close)
+
+    # --- outgoing, on the loop ---
+
+    def _set(self, topic: str, value: _Value) -> None:
+        self._latest[topic] = value
+        self._waiting[topic] = None
+        self._pump()
+
+    def _add(self, event: _Event) -> None:
+        self._events.append(event)
+        self._pump()
+        if len(self._events) > EVENTS_KEPT:
+            self._events.popleft()
+            self._dropped_events += 1
+
+    def _pump(self) -> None:
+        """Send what waits, as far as the window lets it: latest values first, then events."""
+        while self._connected and len(self._unconfirmed) < self._window:
+            now = self._clock()
+            if self._waiting:
+                topic = next(iter(self._waiting))
+                del self._waiting[topic]
+                value = self._latest[topic]
+                left = None if value.dies is None else math.ceil(value.dies - now)
+                if left is None or left > 0:
+                    self._send(topic, value.payload, retain=True, expiry_s=left)
+            elif self._events:
+                event = self._events.popleft()
+                if now - event.told > EVENT_AGE_S:
+                    self._dropped_events += 1
+                else:
+                    self._send(event.topic, event.payload, retain=False, correlation=event.correlation)
+            else:
+                return
+
+    def _send(
+        self,
+        topic: str,
+        payload: str,
+        *,
+        retain: bool,
+        expiry_s: int | None = None,
+        correlation: bytes | None = None,
+    ) -> None:
+        try:
+            number = self._link.publish(topic, payload, retain=retain, expiry_s=expiry_s, correlation=correlation)
+        except ValueError as exc:
+            logger.error("%s cannot be published: %s", topic, exc)
+            return
+        self._unconfirmed.add(number)
+
+    # --- news from the link, on the loop ---
+
+    def accepted(self, window: int) -> None:
+        """Take it that the broker has us and our subscriptions."""
+        logger.info("connected to the MQTT broker %s:%s", self._config.host, self._config.port)
+        self._connected, self._connected_at = True, self._clock()
+        self._connects += 1
+        self._window = min(WINDOW, window)
+        if not self._is_twin():
+            self._problem = None
+        self._latest.pop(self._availability, None)  # so that it comes last
+        self._latest[self._availability] = _Value("online")
+        self._waiting.clear()
+        self.republish()
+        self._changed()
+
+    def denied(self, reason: str) -> None:
+        """Take it that the broker does not want us."""
+        self._refused = True
+        if reason == "Unsupported protocol version" and self._version == 5:
+            logger.warning("the MQTT broker does not speak MQTT 5; going on with MQTT 3.1.1")
+            self._spawn(self._speak_older())
+        else:
+            self._complain(brokerlogin.refusal(self._config, reason))
+
+    def lost(self, reason: str) -> None:
+        """Take it that a connection is over, or came to nothing."""
+        refused, self._refused = self._refused, False
+        if not self._connected:
+            if not refused:
+                self.unreachable()
+            return
+        self._connected = False
+        now = self._clock()
+        if now - self._connected_at < TWIN_QUICK_S or reason == "Session taken over":
+            self._quick_losses.append(now)
+        where = f"{self._config.host}:{self._config.port}"
+        if self._is_twin():
+            self._complain(
+                f"another client uses the id {self._client_id} at the MQTT broker {where} and throws this one out; "
+                "give each voiced its own device.id"
+            )
+        else:
+            self._complain(f"the connection to the MQTT broker {where} was lost ({reason}); trying again")
+
+    def _is_twin(self) -> bool:
+        losses = self._quick_losses
+        return len(losses) == TWIN_LOSSES and self._clock() - losses[0] < 10 * TWIN_QUICK_S
+
+    def unreachable(self) -> None:
+        """Take it that an attempt to connect failed."""
+        if not self._tasks:
+            self._spawn(self._find_out())
+
+    async def _find_out(self) -> None:
+        why = await asyncio.to_thread(brokerlogin.trouble, self._config)
+        if self._connected:
+            return
+        where = f"{self._config.host}:{self._config.port}"
+        self._complain(
+            why or f"{where} takes connections but does not answer as an MQTT broker; check mqtt.port and mqtt.tls"
+        )
+
+    def _complain(self, problem: str) -> None:
+        logger.log(logging.DEBUG if problem == self._problem else logging.WARNING, "%s", problem)
+        if problem != self._problem:
+            self._problem = problem
+            self._changed()
+
+    def confirmed(self, number: int, fault: str | None) -> None:
+        """Take it that the broker has a message, or says why not."""
+        if fault is not None:
+            who = f" for user {self._config.username!r}" if self._config.username else ""
+            self._complain(f"the MQTT broker did not take a message ({fault}); check its access rules{who}")
+        self._unconfirmed.discard(number)
+        self._progress.set()
+        self._pump()
+
+    def got(self, message: Message, *, retained: bool) -> None:
+        """Take a message."""
+        if message.topic == self._topics.birth:
+            if message.payload == b"online" and not retained and self._birth is None:
+                pause_s = random.uniform(0, BIRTH_PATIENCE_S)  # noqa: S311 - spreads load, guards nothing
+                self._birth = self._loop.call_later(pause_s, self._born)
+            return
+        if retained:
+            # somebody's retained "listen" must not open the microphone at every connect
+            logger.warning("ignored a retained command on %s; remove it there", message.topic)
+            return
+        try:
+            self._commands.put_nowait(message)
+        except asyncio.QueueFull:
+            logger.warning("too many commands at once; dropped one on %s", message.topic)
+
+    def _born(self) -> None:
+        self._birth = None
+        self.republish()
+
+    # --- the connection ---
+
+    def _start(self, version: Literal[3, 5]) -> None:
+        self._version = version
+        self._link = Link(
+            self._config,
+            self._client_id,
+            version=version,
+            subscriptions=(*self._topics.subscriptions, self._topics.birth),
+            will=self._availability,
+            listener=self,
+            post=self._post,
+            longest_pause_s=self._longest_pause_s,
+        )
+        self._link.open()
+
+    async def _speak_older(self) -> None:
+        # the thread ends within a second, or when an attempt to connect has timed out
+        await asyncio.to_thread(self._link.close)
+        self._unconfirmed.clear()
+        self._refused = False
+        self._start(3)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _post(self, call: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            self._loop.call_soon_threadsafe(call)

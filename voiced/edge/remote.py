@@ -1,0 +1,206 @@
+"""A running daemon, controlled over MQTT from the command line: synchronous, one command at a time."""
+
+import json
+import queue
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from voiced.config import MqttConfig
+from voiced.core.mqtt import Message, Topics
+from voiced.core.mqtt.topics import RETAINED
+from voiced.edge import brokerlogin
+from voiced.edge.paholink import Link
+from voiced.errors import CommandError
+
+CONNECT_PATIENCE_S = 10.0
+ANSWER_PATIENCE_S = 10.0
+_PUBLISHES = ("availability", *RETAINED)
+
+
+class RemoteControl:
+    """A way to one daemon. Entering connects, and reads what the daemon has published.
+
+    Every failure is a :exc:`~voiced.errors.CommandError` that says what to do; with ``code`` ``unavailable`` it never
+    reached the daemon.
+    """
+
+    def __init__(self, config: MqttConfig, topics: Topics) -> None:
+        self._config = config
+        self._topics = topics
+        self._name = f"voiced-control-{secrets.token_hex(6)}"
+        self._answers = topics.own(f"response/{self._name}")
+        self._news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._link: Link
+        self._life = ExitStack()
+        self._accepted = False
+        self._refusal: str | None = None
+        self._failed = False
+        self._values: dict[str, Any] = {}
+        self._responses: dict[str, Mapping[str, Any]] = {}
+
+    def __enter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            CommandError: If there is no way to the broker.
+            ConfigError: If the password or the certificates cannot be read.
+
+        """
+        with ExitStack() as life:
+            self._join(life)
+            self._life = life.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Disconnect."""
+        self._life.close()
+
+    def status(self) -> dict[str, Any]:
+        """Return what the daemon has published, by topic: ``availability`` and the latest values.
+
+        Raises:
+            CommandError: If nothing was ever published.
+
+        """
+        if "availability" not in self._values:
+            raise CommandError(
+                f"no voiced called {self._topics.id!r} is known at the MQTT broker "
+                f"{self._config.host}:{self._config.port}; check device.id, and start it with: voiced run",
+                code="unavailable",
+            )
+        return {name: self._values[name] for name in _PUBLISHES if name in self._values}
+
+    def command(self, action: str, *, patience_s: float = ANSWER_PATIENCE_S, **fields: object) -> Mapping[str, Any]:
+        """Send ``command/<action>`` and return the result of it.
+
+        Raises:
+            CommandError: If the daemon is not there, does not answer in time, or refuses; with its ``code``.
+
+        """
+        return self._request(f"command/{action}", fields, patience_s)
+
+    def set(self, **settings: object) -> Mapping[str, Any]:
+        """Change settings, all or none, and return the result.
+
+        Raises:
+            CommandError: As :meth:`command`.
+
+        """
+        return self._request("set", settings, ANSWER_PATIENCE_S)
+
+    def _request(self, topic: str, fields: Mapping[str, object], patience_s: float) -> Mapping[str, Any]:
+        if self.status()["availability"] != "online":
+            raise CommandError(
+                f"voiced {self._topics.id!r} is not running, or has lost the broker; start it with: voiced run",
+                code="unavailable",
+            )
+        number = secrets.token_hex(8)
+        self._link.publish(
+            self._topics.own(topic),
+            json.dumps({**fields, "id": number}, ensure_ascii=False),
+            response_topic=self._answers,
+            correlation=number.encode(),
+        )
+        if not self._wait(lambda: number in self._responses, patience_s):
+            raise CommandError(
+                f"voiced {self._topics.id!r} did not answer within {patience_s:g} s; look at its log",
+                code="unavailable",
+            )
+        response = self._responses.pop(number)
+        if not response.get("ok"):
+            error = response.get("error") or {}
+            raise CommandError(error.get("message", "refused without a reason"), code=error.get("code", "failed"))
+        return response.get("result") or {}
+
+    def _join(self, life: ExitStack) -> None:
+        self._open(5, life)
+        if self._refusal == "Unsupported protocol version":
+            self._link.close()
+            self._failed, self._refusal = False, None
+            self._open(3, life)
+        if not self._accepted:
+            raise CommandError(self._why(), code="unavailable")
+        # What we send ourselves comes back behind the retained messages: then all of them are here.
+        self._link.publish(self._answers, json.dumps({"id": self._name}))
+        if not self._wait(lambda: self._name in self._responses, CONNECT_PATIENCE_S):
+            raise CommandError(
+                f"the MQTT broker does not let us read {self._answers}; check its access rules", code="unavailable"
+            )
+
+    def _open(self, version: Literal[3, 5], life: ExitStack) -> None:
+        self._link = Link(
+            self._config,
+            self._name,
+            version=version,
+            subscriptions=(
+                self._answers,
+                self._topics.own("response"),  # where MQTT 3.1.1 is answered
+                *(self._topics.own(name) for name in _PUBLISHES),
+            ),
+            listener=self,
+            post=self._news.put,
+        )
+        life.callback(self._link.close)
+        self._link.open()
+        self._wait(lambda: self._accepted or self._failed, CONNECT_PATIENCE_S)
+
+    def _wait(self, done: Callable[[], bool], patience_s: float) -> bool:
+        """Take news until ``done``; return whether it came to that in time."""
+        end = time.monotonic() + patience_s
+        while not done():
+            try:
+                self._news.get(timeout=max(0.0, end - time.monotonic()))()
+            except queue.Empty:
+                return False
+        return True
+
+    def _why(self) -> str:
+        if self._refusal is not None:
+            return brokerlogin.refusal(self._config, self._refusal)
+        where = f"{self._config.host}:{self._config.port}"
+        return (
+            brokerlogin.trouble(self._config)
+            or f"{where} does not answer as an MQTT broker; check mqtt.port and mqtt.tls"
+        )
+
+    # --- news from the link ---
+
+    def accepted(self, window: int) -> None:  # noqa: ARG002 - one message at a time fits any window
+        """Take it that the broker has us."""
+        self._accepted = True
+
+    def denied(self, reason: str) -> None:
+        """Take it that the broker does not want us."""
+        self._refusal, self._failed = reason, True
+
+    def lost(self, reason: str) -> None:  # noqa: ARG002 - _why finds a better one
+        """Take it that the connection is over; it is made again within the patience for the answer."""
+        self._failed = True
+
+    def unreachable(self) -> None:
+        """Take it that there is no connection."""
+        self._failed = True
+
+    def confirmed(self, number: int, fault: str | None) -> None:
+        """Take it that the broker has a message; the daemon's answer is what counts."""
+
+    def got(self, message: Message, *, retained: bool) -> None:  # noqa: ARG002 - both kinds are read
+        """Take a message."""
+        name = message.topic.removeprefix(f"{self._topics.root}/")
+        if name == "availability":
+            self._values[name] = message.payload.decode(errors="replace")
+            return
+        try:
+            value = json.loads(message.payload)
+        except ValueError:
+            return  # anybody may write there, and an empty payload clears a topic
+        if name in _PUBLISHES:
+            self._values[name] = value
+        elif isinstance(value, dict) and isinstance(value.get("id"), str):
+            self._responses[value["id"]] = value
