@@ -55,8 +55,9 @@ demo() {
   find_python
   make_environment "$checkout/build/demo" "$checkout/requirements.txt"
   install_voiced "$checkout/build/demo"
-  step="showing the demo"
   say "Showing the demo"
+  : >"$log" # from here on the demo speaks for itself
+  explained=yes
   as_owner "$checkout/build/demo/bin/voiced" demo "$@"
 }
 
