@@ -1,0 +1,332 @@
+"""Keys in their order, tokens renewed in time and never twice at once, errors that help and tell no secret."""
+
+import asyncio
+import json
+import logging
+import re
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
+from azure.identity.aio import DefaultAzureCredential
+
+from voiced.config import RealtimeConfig
+from voiced.core.realtime.endpoint import Secret
+from voiced.edge.credentials import Credentials
+from voiced.errors import RefusedError, ServiceError
+
+AZURE = {"provider": "azure", "endpoint": "https://kitchen.openai.azure.com"}
+
+
+@dataclass
+class Token:
+    token: str
+    expires_on: int
+
+
+@dataclass
+class Entra:
+    """A sign-in service: makes identities, each of which hands out the same token until it has 5 min left."""
+
+    now: float = 1_000_000.0
+    lifetime_s: int = 3600
+    fails: list[Exception] = field(default_factory=list)
+    issued: int = 0
+    identities: int = 0
+    closed: int = 0
+    scopes: list[str] = field(default_factory=list)
+    at_once: int = 0
+    most_at_once: int = 0
+
+    def clock(self) -> float:
+        return self.now
+
+    def identity(self) -> "FakeIdentity":
+        self.identities += 1
+        return FakeIdentity(self)
+
+
+@dataclass
+class FakeIdentity:
+    entra: Entra
+    held: Token | None = None
+
+    async def get_token(self, *scopes: str) -> Token:
+        entra = self.entra
+        entra.at_once += 1
+        entra.most_at_once = max(entra.most_at_once, entra.at_once)
+        await asyncio.sleep(0)
+        entra.at_once -= 1
+        entra.scopes.extend(scopes)
+        if entra.fails:
+            raise entra.fails.pop(0)
+        if self.held is None or self.held.expires_on - entra.now < 300:
+            entra.issued += 1
+            self.held = Token(f"token-{entra.issued}", int(entra.now) + entra.lifetime_s)
+        return self.held
+
+    async def close(self) -> None:
+        self.entra.closed += 1
+
+
+def made(entra: Entra | None = None, environment: Mapping[str, str] | None = None, **keys: Any) -> Credentials:
+    entra = entra or Entra()
+    return Credentials(
+        RealtimeConfig(**{**AZURE, **keys}),
+        environment=environment or {},
+        new_identity=entra.identity,
+        clock=entra.clock,
+    )
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_key_is_looked_for_in_file_then_systemd_then_environment(tmp_path: Path) -> None:
+    systemd = tmp_path / "credentials"
+    systemd.mkdir()
+    (systemd / "azure_openai_api_key").write_text("from-systemd\n")
+    (tmp_path / "key").write_text("  from-file\n")
+    environment = {"AZURE_OPENAI_API_KEY": "from-environment"}
+    assert await made(environment=environment).secret() == Secret("key", "from-environment")
+    environment["CREDENTIALS_DIRECTORY"] = str(systemd)
+    assert await made(environment=environment).secret() == Secret("key", "from-systemd")
+    found = made(environment=environment, key_file=str(tmp_path / "key"))
+    assert await found.secret() == Secret("key", "from-file")
+    (tmp_path / "key").write_text("changed")
+    assert await found.secret() == Secret("key", "changed")
+
+
+@pytest.mark.parametrize(
+    ("keys", "found"),
+    [
+        ({"provider": "azure"}, "azure-key"),
+        ({"provider": "azure-preview"}, "azure-key"),
+        ({"provider": "voice-live"}, "azure-key"),
+        ({"provider": "openai"}, "openai-key"),
+        ({"provider": "custom", "url": "ws://nas/"}, None),
+        ({"provider": "simulator"}, None),
+    ],
+)
+async def test_every_provider_gets_its_own_key_and_no_other(keys: dict[str, Any], found: str | None) -> None:
+    environment = {"AZURE_OPENAI_API_KEY": "azure-key", "OPENAI_API_KEY": "openai-key"}
+    secret = await made(environment=environment, **keys).secret()
+    assert (secret and secret.value) == found
+
+
+async def test_a_custom_server_gets_the_key_meant_for_it(tmp_path: Path) -> None:
+    (tmp_path / "realtime_key").write_text("mine")
+    found = made(environment={"CREDENTIALS_DIRECTORY": str(tmp_path)}, provider="custom", url="ws://nas/", auth="key")
+    assert await found.secret() == Secret("key", "mine")
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"auth": "key"}, "There is no key: realtime.key_file is not set, .*AZURE_OPENAI_API_KEY is absent"),
+        ({"provider": "openai"}, "OPENAI_API_KEY is absent"),
+        ({"key_file": "/nowhere/key"}, "The key in /nowhere/key cannot be read: No such file"),
+    ],
+)
+async def test_a_missing_key_is_one_sentence_that_lists_where_it_was_sought(keys: dict[str, Any], said: str) -> None:
+    with pytest.raises(RefusedError, match=said):
+        await made(**keys).secret()
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"two words", b"line\nline", b"caf\xc3\xa9", b"\xff\xfe"])
+async def test_a_file_that_holds_no_key_is_refused_without_showing_it(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "key"
+    path.write_bytes(content)
+    with pytest.raises(RefusedError) as caught:
+        await made(key_file=str(path)).secret()
+    assert not any(word in str(caught.value) for word in ("two words", "line\nline", "café"))
+
+
+# --- tokens -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_token_is_used_only_where_there_is_no_key_or_it_is_asked_for() -> None:
+    environment = {"AZURE_OPENAI_API_KEY": "azure-key"}
+    assert await made(environment=environment).secret() == Secret("key", "azure-key")
+    assert await made(environment=environment, auth="entra").secret() == Secret("token", "token-1")
+    assert await made().secret() == Secret("token", "token-1")
+
+
+async def test_a_token_is_kept_and_renewed_five_minutes_before_its_end() -> None:
+    entra = Entra()
+    async with made(entra, scope="https://ai.azure.com/.default") as credentials:
+        await credentials.warm()
+        assert (entra.issued, entra.scopes) == (1, ["https://ai.azure.com/.default"])
+        entra.now += 3300
+        assert await credentials.secret() == Secret("token", "token-1")
+        assert len(entra.scopes) == 1
+        entra.now += 1
+        assert await credentials.secret() == Secret("token", "token-2")
+    assert (entra.identities, entra.closed) == (1, 1)
+
+
+async def test_many_who_need_a_token_at_once_cause_one_request() -> None:
+    entra = Entra()
+    async with made(entra) as credentials:
+        secrets = await asyncio.gather(credentials.warm(), *(credentials.secret() for _ in range(5)))
+    assert secrets[1:] == [Secret("token", "token-1")] * 5
+    assert (entra.most_at_once, len(entra.scopes)) == (1, 1)
+
+
+async def test_a_refused_token_is_replaced_once_by_a_new_one() -> None:
+    entra = Entra()
+    async with made(entra) as credentials:
+        first = await credentials.secret()
+        both = await asyncio.gather(*(credentials.secret(refused=first) for _ in range(2)))
+        assert both == [Secret("token", "token-2")] * 2
+    assert entra.identities == entra.closed == 2
+
+
+async def test_while_renewal_fails_the_old_token_serves_to_its_end() -> None:
+    entra = Entra()
+    async with made(entra) as credentials:
+        await credentials.secret()
+        entra.now += 3400
+        entra.fails = [ServiceRequestError("Cannot connect to host login.microsoftonline.com:443")] * 2
+        assert await credentials.secret() == Secret("token", "token-1")
+        entra.now += 201
+        with pytest.raises(ServiceError, match="sign-in service cannot be reached") as caught:
+            await credentials.secret()
+        assert caught.value.code == "unreachable"
+        assert not isinstance(caught.value, RefusedError)
+        assert await credentials.secret() == Secret("token", "token-2")
+
+
+async def test_a_cancelled_fetch_leaves_the_next_one_free() -> None:
+    entra = Entra()
+    async with made(entra) as credentials:
+        first = asyncio.create_task(credentials.secret())
+        while not entra.at_once:
+            await asyncio.sleep(0)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert await credentials.secret() == Secret("token", "token-1")
+
+
+async def test_a_failed_sign_in_says_what_was_tried_and_tells_no_secret() -> None:
+    told = (
+        "DefaultAzureCredential failed to retrieve a token from the included credentials.\n"
+        "Attempted credentials:\n"
+        "\tEnvironmentCredential: EnvironmentCredential authentication unavailable.\n"
+        "\tManagedIdentityCredential: AADSTS7000215: Invalid client secret provided: s3cret, tenant 1234."
+    )
+    async with made(Entra(fails=[ClientAuthenticationError(message=told)])) as credentials:
+        with pytest.raises(RefusedError) as caught:
+            await credentials.secret()
+    said = str(caught.value)
+    for part in ("AZURE_OPENAI_API_KEY is absent", "AADSTS7000215", "az login", "Cognitive Services OpenAI User"):
+        assert part in said
+    assert "(tried EnvironmentCredential, ManagedIdentityCredential)" in said
+    assert not any(secret in said for secret in ("s3cret", "1234"))
+    assert caught.value.__cause__ is None
+
+
+async def test_warming_up_never_fails_and_complains_once(caplog: pytest.LogCaptureFixture) -> None:
+    entra = Entra(fails=[ClientAuthenticationError(message="no")] * 3)
+    with caplog.at_level(logging.DEBUG):
+        async with made(entra) as credentials:
+            for _ in range(4):
+                await credentials.warm()
+            assert await credentials.secret() == Secret("token", "token-1")
+    levels = [record.levelname for record in caplog.records if "Keyless sign-in failed" in record.getMessage()]
+    assert levels == ["WARNING", "DEBUG", "DEBUG"]
+    assert "token-1" not in caplog.text
+
+
+# --- the real library -------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def authority(ca: trustme.CA, answer: dict[str, Any], status: int = 200) -> AsyncIterator[tuple[str, list[str]]]:
+    """Microsoft Entra's token endpoint on loopback, over TLS; yields its address and the requests it gets."""
+    requests: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        length = re.search(r"(?i)content-length: (\d+)", head)
+        body = await reader.readexactly(int(length[1]) if length else 0)
+        requests.append(head.split("\r\n", 1)[0] + " " + body.decode())
+        text = json.dumps(answer).encode()
+        writer.write(b"HTTP/1.1 %d X\r\nContent-Type: application/json\r\n" % status)
+        writer.write(b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(text) + text)
+        await writer.drain()
+        writer.close()
+
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ca.issue_cert("localhost").configure_cert(tls)
+    server = await asyncio.start_server(serve, "127.0.0.1", ssl=tls)
+    async with server:
+        yield f"https://localhost:{server.sockets[0].getsockname()[1]}", requests
+
+
+@pytest.fixture
+def principal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service principal in the environment, and nothing else that could sign in."""
+    environment = {
+        "AZURE_TENANT_ID": "11111111-2222-3333-4444-555555555555",
+        "AZURE_CLIENT_ID": "66666666-7777-8888-9999-000000000000",
+        "AZURE_CLIENT_SECRET": "s3cret",
+        "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+
+def real(ca: trustme.CA, tmp_path: Path) -> Credentials:
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    return Credentials(
+        RealtimeConfig.model_validate(AZURE),
+        environment={},
+        new_identity=lambda: DefaultAzureCredential(connection_verify=str(tmp_path / "ca.pem")),
+    )
+
+
+@pytest.mark.usefixtures("principal")
+async def test_the_real_library_fetches_a_token_and_closes_its_sockets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ca = trustme.CA()
+    token = {"access_token": "real-token", "expires_in": 3600, "token_type": "Bearer"}
+    async with authority(ca, token) as (address, requests):
+        monkeypatch.setenv("AZURE_AUTHORITY_HOST", address)
+        with caplog.at_level(logging.DEBUG):
+            async with real(ca, tmp_path) as credentials:
+                secrets = await asyncio.gather(*(credentials.secret() for _ in range(3)))
+    assert secrets == [Secret("token", "real-token")] * 3
+    (fetch,) = [one for one in requests if "/token" in one]
+    assert fetch.startswith("POST /11111111-2222-")
+    assert "scope=https%3A%2F%2Fcognitiveservices.azure.com%2F.default" in fetch
+    assert not any(secret in caplog.text for secret in ("real-token", "s3cret"))
+
+
+@pytest.mark.usefixtures("principal")
+async def test_the_real_library_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ca = trustme.CA()
+    refusal = {"error": "invalid_client", "error_description": "AADSTS7000215: Invalid client secret provided."}
+    async with authority(ca, refusal, status=401) as (address, _):
+        monkeypatch.setenv("AZURE_AUTHORITY_HOST", address)
+        async with real(ca, tmp_path) as credentials:
+            with pytest.raises(RefusedError, match=r"failed with AADSTS7000215 \(tried EnvironmentCredential\)"):
+                await credentials.secret()
+
+
+@pytest.mark.usefixtures("principal")
+async def test_the_usual_chain_without_any_identity_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AZURE_CLIENT_SECRET")
+    async with Credentials(RealtimeConfig.model_validate(AZURE), environment={}) as credentials:
+        with pytest.raises(
+            RefusedError, match=r"Keyless sign-in failed \(tried EnvironmentCredential\)\. Run \"az login\""
+        ):
+            await credentials.secret()
