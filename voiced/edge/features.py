@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided, sliding_window_view
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from voiced.core.frames import STEP, Samples
@@ -28,8 +28,6 @@ _FFT, _HOP, _BANDS = 512, 160, 32
 _FRAMES = STEP // _HOP
 _OVERLAP = _FFT - _HOP + 128
 """480 samples of the step before, as openWakeWord takes them: its 1,760 samples give 8 mel frames of 512."""
-_BATCH = 13
-"""Steps evaluated at once at most, to bound memory."""
 
 
 class Mel:
@@ -41,39 +39,37 @@ class Mel:
     """
 
     def __init__(self, graph: Graph) -> None:
-        shapes = {value.shape: value for value in graph.constants.values()}
         stft = [value for value in graph.constants.values() if value.shape == (_FFT // 2 + 1, 1, _FFT)]
-        filters = shapes.get((_FFT // 2 + 1, _BANDS))
-        if len(stft) != 2 or filters is None:
+        filters = [value for value in graph.constants.values() if value.shape == (_FFT // 2 + 1, _BANDS)]
+        if len(stft) != 2 or len(filters) != 1:
             raise ModelError(
                 "the melspectrogram model is not openWakeWord's: it lacks the Fourier transform or filters"
             )
-        self._window = np.array(stft[0][0, 0], np.float64)  # the cosine of frequency 0 is 1, so the window remains
+        self._window = stft[0][0, 0].astype(np.float64)  # the cosine of frequency 0 is 1, so the window remains
         self._check(stft[0][:, 0], stft[1][:, 0])
-        self._filters = np.array(filters, np.float32)
-        self.reset()
+        self._filters = filters[0].astype(np.float32)
+        self._sound = np.zeros(_OVERLAP + STEP)
+        item = self._sound.itemsize
+        self._windows = as_strided(self._sound, (_FRAMES, _FFT), (_HOP * item, item))
 
     def reset(self) -> None:
         """Forget the sound before the next step."""
-        self._before = np.zeros(_OVERLAP, np.int16)
+        self._sound[:] = 0
 
     def __call__(self, samples: Samples) -> Floats:
-        """Take a whole number of steps; return their mel frames, shape (8 per step, 32)."""
-        sound = np.concatenate((self._before, samples))
-        self._before = sound[-_OVERLAP:].copy()
-        frames = sliding_window_view(sound, _FFT)[::_HOP][: len(samples) // _HOP]
-        spectrum = np.fft.rfft(frames * self._window)
+        """Take the next step; return its mel frames, shape (8, 32)."""
+        self._sound[:_OVERLAP] = self._sound[-_OVERLAP:]
+        self._sound[_OVERLAP:] = samples
+        spectrum = np.fft.rfft(self._windows * self._window)
         power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
         decibels = 10 * np.log10(np.maximum(power @ self._filters, 1e-10))
         # The model clips 80 dB below the loudest value of one call, and openWakeWord calls it step by step.
-        steps = decibels.reshape(-1, _FRAMES * _BANDS)
-        steps = np.maximum(steps, steps.max(axis=1, keepdims=True) - 80)
-        scaled: Floats = steps.reshape(-1, _BANDS) / 10 + 2
+        scaled: Floats = np.maximum(decibels, decibels.max() - 80) / 10 + 2
         return scaled
 
     def _check(self, real: Floats, imaginary: Floats) -> None:
         """Hold the file's transform against ours on a test signal."""
-        signal = np.random.default_rng(0).uniform(-1, 1, _FFT)
+        signal = np.cos(0.003 * np.arange(_FFT) ** 2)  # a chirp through all frequencies; numpy.random costs 3 MB
         ours = np.fft.rfft(signal * self._window)
         theirs = np.hypot(real @ signal, imaginary @ signal)
         if not np.allclose(np.abs(ours), theirs, atol=1e-3):
@@ -101,109 +97,86 @@ class Embedding:
     """
 
     def __init__(self, graph: Graph) -> None:
-        layers, self._slope, self._floor = _layers(graph)
-        self._layers = tuple(layers)
-        self._one = _Evaluation(self._layers, 1, self._slope, self._floor)
+        layers, slope, floor = _layers(graph)
+        self._output = np.zeros((1, 1, EMBEDDING), np.float32)
+        self._stages: list[_Stage] = []
+        target = self._output
+        for layer, (times, bands) in reversed(list(zip(layers, _sizes(layers), strict=True))):
+            stage = _Stage(layer, times, bands, target, (slope, floor))
+            self._stages.insert(0, stage)
+            target = stage.new
 
     def reset(self) -> None:
         """Forget the mel frames so far."""
-        self._one.forget()
-
-    def __call__(self, mel: Floats) -> Floats:
-        """Take the 8 mel frames of each new step; return an embedding for each, shape (steps, 96)."""
-        steps = len(mel) // _FRAMES
-        if steps == 1:
-            return self._one(mel).copy()
-        found = np.empty((steps, EMBEDDING), np.float32)
-        evaluation = self._one
-        for start in range(0, steps, _BATCH):
-            size = min(_BATCH, steps - start)
-            if size != evaluation.steps:
-                previous, evaluation = evaluation, _Evaluation(self._layers, size, self._slope, self._floor)
-                evaluation.follow(previous)
-            found[start : start + size] = evaluation(mel[start * _FRAMES : (start + size) * _FRAMES])
-        if evaluation is not self._one:
-            self._one.follow(evaluation)
-        return found
-
-
-class _Evaluation:
-    """Working memory of the network for a certain number of steps at once."""
-
-    def __init__(self, layers: Sequence[_Convolution], steps: int, slope: float, floor: float) -> None:
-        self.steps = steps
-        self._slope, self._floor = np.float32(slope), np.float32(floor)
-        self.stages: list[_Stage] = []
-        times, bands = steps * _FRAMES, _BANDS
-        for layer in layers:
-            self.stages.append(_Stage(layer, times, bands))
-            times, bands = times // layer.pool[0], self.stages[-1].bands // layer.pool[1]
-
-    def forget(self) -> None:
-        for stage in self.stages:
+        for stage in self._stages:
             stage.forget()
 
-    def follow(self, other: "_Evaluation") -> None:
-        """Go on where ``other`` stopped."""
-        for ours, theirs in zip(self.stages, other.stages, strict=True):
-            ours.follow(theirs)
-
     def __call__(self, mel: Floats) -> Floats:
-        values: Floats = mel[:, :, None]
-        for stage in self.stages:
-            values = stage(values, self._slope, self._floor)
-        return values.reshape(self.steps, EMBEDDING)
+        """Take the 8 mel frames of the next step; return its embedding, shape (96,), good until the next call."""
+        for stage in self._stages:
+            stage.age()
+        self._stages[0].new[:, :, 0] = mel
+        for stage in self._stages:
+            stage.run()
+        embedding: Floats = self._output[0, 0]
+        return embedding
 
 
 class _Stage:
-    """One layer at work on ``times`` columns at once.
+    """One layer at work: reads ``new`` and the columns before it, writes into ``target``.
 
-    The convolution is one matrix product over the neighbourhoods of all points, laid out in ``_patches``.
+    The convolution is one matrix product over the neighbourhoods of all points, laid out in ``_patches``. All memory is
+    laid out once; in a step as small as this, calls cost as much as the arithmetic.
     """
 
-    def __init__(self, layer: _Convolution, times: int, bands: int) -> None:
-        self._layer = layer
+    def __init__(
+        self, layer: _Convolution, times: int, bands: int, target: Floats, activation: tuple[float, float]
+    ) -> None:
+        self._layer, self._target = layer, target
+        slope, floor = activation
         height, width = layer.kernel
         size, channels_out = layer.weights.shape
         channels = (size - 1) // (height * width)
-        border = width // 2
-        self.bands = bands + 2 * border - width + 1
-        self._past = height - 1
-        self.input = np.zeros((times + self._past, bands + 2 * border, channels), np.float32)
-        self._new = self.input[self._past :, border : border + bands]
-        self._patches = np.ones((times * self.bands, size), np.float32)
-        shape = (times, self.bands, height, width, channels)
-        t, b, c = self.input.strides
-        self._neighbours = as_strided(self.input, shape, (t, b, t, b, c))
+        border, self._past = width // 2, height - 1
+        self._input = np.zeros((times + self._past, bands + 2 * border, channels), np.float32)
+        self.new = self._input[self._past :, border : border + bands]
+        self._patches = np.ones((times * bands, size), np.float32)
+        shape = (times, bands, height, width, channels)
+        time, band, item = self._input.strides
+        self._neighbours = as_strided(self._input, shape, (time, band, time, band, item))
         row = self._patches.strides[0]
-        self._cells = as_strided(self._patches, shape, (row * self.bands, row, width * channels * c, channels * c, c))
-        self._product = np.empty((times * self.bands, channels_out), np.float32)
-        self._shaped = self._product.reshape(times, self.bands, channels_out)
+        self._cells = as_strided(
+            self._patches, shape, (row * bands, row, width * channels * item, channels * item, item)
+        )
+        self._product = np.empty((times, bands, channels_out), np.float32)
+        self._flat = self._product.reshape(times * bands, channels_out)
+        self._slope = np.float32(slope)
+        self._floor = np.full(target.shape, floor, np.float32)  # numpy is slower with a single number
+        self._low = np.empty(target.shape, np.float32)
 
     def forget(self) -> None:
-        self.input[:] = 0
+        self._input[:] = 0
 
-    def follow(self, other: "_Stage") -> None:
+    def age(self) -> None:
+        """Make room for the next columns."""
         if self._past:
-            self.input[-self._past :] = other.input[-self._past :]
+            self._input[: self._past] = self._input[-self._past :]
 
-    def __call__(self, values: Floats, slope: np.float32, floor: np.float32) -> Floats:
-        if self._past:
-            self.input[: self._past] = self.input[-self._past :]
-        self._new[:] = values
+    def run(self) -> None:
         np.copyto(self._cells, self._neighbours)
-        np.matmul(self._patches, self._layer.weights, out=self._product)
-        result: Floats = self._shaped
+        np.matmul(self._patches, self._layer.weights, out=self._flat)
+        values = self._product
         # Pooling first: the activation never decreases, so the greatest stays the greatest, and there is less to do.
         if self._layer.pool[0] == 2:
-            result = np.maximum(result[::2], result[1::2])
+            values = np.maximum(values[::2], values[1::2])
         if self._layer.pool[1] == 2:
-            result = np.maximum(result[:, ::2], result[:, 1::2])
+            values = np.maximum(values[:, ::2], values[:, 1::2])
         if self._layer.active:
-            low = result * slope
-            np.maximum(low, floor, out=low)
-            result = np.maximum(result, low, out=low)
-        return result
+            np.multiply(values, self._slope, out=self._low)
+            np.maximum(self._low, self._floor, out=self._low)
+            np.maximum(values, self._low, out=self._target)
+        else:
+            self._target[:] = values
 
 
 def _layers(graph: Graph) -> tuple[list[_Convolution], float, float]:
@@ -225,7 +198,6 @@ def _layers(graph: Graph) -> tuple[list[_Convolution], float, float]:
                 continue
             case _:
                 raise ModelError(f"the embedding model is not openWakeWord's: it has the operator {node.op}")
-    _check_shapes(layers)
     return layers, slope, floor
 
 
@@ -242,13 +214,16 @@ def _convolution(graph: Graph, node: Node) -> _Convolution:
     return _Convolution(np.ascontiguousarray(matrix, np.float32), (height, width), (1, 1), active=False)
 
 
-def _check_shapes(layers: Sequence[_Convolution]) -> None:
-    """Make sure that 8 mel frames go in and one embedding comes out."""
+def _sizes(layers: Sequence[_Convolution]) -> list[tuple[int, int]]:
+    """Return the columns and bands that go into each layer; make sure that one embedding comes out."""
+    sizes: list[tuple[int, int]] = []
     times, bands, channels = _FRAMES, _BANDS, 1
     for layer in layers:
         size, channels_out = layer.weights.shape
         if size != layer.kernel[0] * layer.kernel[1] * channels + 1:
-            break
+            raise ModelError("the embedding model is not openWakeWord's: its layers do not fit together")
+        sizes.append((times, bands))
         times, bands, channels = times // layer.pool[0], bands // layer.pool[1], channels_out
     if (times, bands, channels) != (1, 1, EMBEDDING):
         raise ModelError("the embedding model is not openWakeWord's: its layers give another embedding")
+    return sizes

@@ -73,19 +73,14 @@ class WakeModels:
 
     def __call__(self, samples: Samples) -> list[tuple[float, ...]]:
         """Take a whole number of 1,280-sample steps that follow on those before; return one row of scores a step."""
-        steps = len(samples) // STEP
-        if not steps:
-            return []
-        history = np.concatenate((self._history, self._embedding(self._mel(samples))))
-        self._history = history[-self._window :].copy()
-        rows = [self._row(history, len(history) - steps + step + 1, self._steps + step) for step in range(steps)]
-        self._steps += steps
-        return rows
+        return [self._step(samples[start : start + STEP]) for start in range(0, len(samples), STEP)]
 
-    def _row(self, history: Floats, end: int, before: int) -> tuple[float, ...]:
-        """Return the scores at ``history[:end]``, with ``before`` steps heard before this one."""
+    def _step(self, samples: Samples) -> tuple[float, ...]:
+        self._history[:-1] = self._history[1:]
+        self._history[-1] = self._embedding(self._mel(samples))
+        self._steps += 1
         return tuple(
-            word.score(history[end - word.window : end]) if before >= COLD_EMBEDDINGS + word.window else 0.0
+            word.score(self._history[-word.window :]) if self._steps > COLD_EMBEDDINGS + word.window else 0.0
             for word in self._words
         )
 
