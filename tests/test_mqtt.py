@@ -1,0 +1,453 @@
+"""Topics, payloads and commands of the MQTT contract."""
+
+import json
+import math
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from voiced.core import mqtt
+from voiced.core.mqtt import (
+    Ask,
+    End,
+    Get,
+    Listen,
+    Message,
+    Ping,
+    RefusedCommandError,
+    Reply,
+    Say,
+    SetSettings,
+    Stop,
+    Topics,
+    parse,
+)
+from voiced.errors import CommandError
+
+KITCHEN = Topics("voiced", "kitchen")
+OURS = Reply("voiced/kitchen/response")
+NOON = datetime(2026, 11, 20, 12, 0, 0, 123_900, tzinfo=UTC)
+VALIDATORS = {
+    name: jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
+    for name, schema in mqtt.schemas().items()
+}
+
+# Written down from the contract, not from the code.
+KEYS = {
+    "state": "state since session turn follow_up muted wake_enabled reason source",
+    "settings": "mute wake_enabled follow_up volume wake_sensitivity wake_word persona voice",
+    "wake": "time wake_word score threshold",
+    "turn": "turn session time source wake_word outcome user assistant latency_ms tools usage cost error",
+    "health": "time problems cloud microphone speaker overruns rss_mb cpu_percent cpu_temperature mqtt last_error",
+    "info": "id version started host platform provider model base_topic wake_words voices personas features",
+    "event/wake": "event_type time wake_word score source",
+    "event/session": "event_type time session reason turns",
+    "event/turn": (
+        "event_type turn session time source wake_word outcome user assistant latency_ms tools usage cost error"
+    ),
+    "event/error": "event_type time code message",
+    "response": "id action ok result error time",
+}
+RETAINED = {"availability", "state", "settings", "wake", "turn", "health", "info"}
+
+TIMES = st.integers(10**6, 32 * 10**12).map(
+    lambda ms: mqtt.moment(ms / 1000).astimezone(timezone(timedelta(hours=ms % 25 - 12)))
+)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+
+
+def schema_of(model: type[mqtt.Payload]) -> str:
+    return next(topic.name for topic in mqtt.TABLE if topic.payload is model)
+
+
+def sent(payload: mqtt.Payload) -> Any:
+    """Return what a reader gets, after checking it against the published schema and the contract's keys."""
+    text = payload.json_text()
+    value = json.loads(text)
+    assert text == json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    name = schema_of(type(payload))
+    VALIDATORS[name].validate(value)
+    assert set(value) == set(KEYS[name].split())
+    return value
+
+
+def make_turn(**changes: Any) -> mqtt.Turn:
+    turn = mqtt.Turn(
+        turn=2,
+        session="sess_1",
+        time=NOON,
+        source="wake_word",
+        wake_word="hey_jarvis",
+        outcome="finished",
+        user=mqtt.User(text="What time is it?", language="en", duration_ms=1200),
+        assistant=mqtt.Assistant(text="Noon.", duration_ms=700),
+        latency_ms=mqtt.Latency(wake_to_listen=80, end_of_speech_to_first_audio=450, total=3000),
+        tools=(mqtt.ToolCall(name="clock", ok=True, duration_ms=3),),
+        usage=mqtt.TokenCount(input=100, output=20, cached=64, audio_input=80, audio_output=15),
+        cost=0.0123,
+    )
+    return turn.model_copy(update=changes)
+
+
+# --- payloads ---
+
+
+@given(
+    state=st.sampled_from(["starting", "idle", "listening", "processing", "responding", "error"]),
+    since=TIMES,
+    session=st.none() | TEXTS,
+    turn=st.none() | st.integers(0, 10**6),
+    flags=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+)
+def test_every_state_fits_its_schema(
+    state: Any, since: datetime, session: str | None, turn: int | None, flags: tuple[bool, bool, bool]
+) -> None:
+    follow_up, muted, wake_enabled = flags
+    value = sent(
+        mqtt.State(
+            state=state,
+            since=since,
+            session=session,
+            turn=turn,
+            follow_up=follow_up,
+            muted=muted,
+            wake_enabled=wake_enabled,
+            reason=session,
+            source="mqtt" if turn else None,
+        )
+    )
+    assert value["since"].endswith("Z")
+    assert len(value["since"]) == len("2026-11-20T12:00:00.123Z")
+    # milliseconds are cut off, never more
+    assert timedelta(0) <= since - datetime.fromisoformat(value["since"]) < timedelta(milliseconds=1)
+
+
+@given(TEXTS, TEXTS, st.integers(0, 10**9), st.none() | st.floats(0, 1000), TIMES)
+def test_every_turn_fits_its_schema_live_and_retained(
+    said: str, answered: str, number: int, cost: float | None, time: datetime
+) -> None:
+    turn = make_turn(
+        time=time, turn=number, cost=cost, user=mqtt.User(text=said), assistant=mqtt.Assistant(text=answered)
+    )
+    for mode, retained, live in (("retained", True, True), ("live", False, True), ("off", False, False)):
+        kept, told = turn.as_published(mode)  # type: ignore[arg-type] # a str from a table of three modes
+        for shown, payload in ((retained, sent(kept)), (live, sent(mqtt.TurnEvent.ended(told)))):
+            assert payload["user"]["text"] == (said if shown else None)
+            assert payload["assistant"]["text"] == (answered if shown else None)
+            assert payload["turn"] == number
+
+
+@pytest.mark.parametrize(
+    ("outcome", "event"),
+    [("finished", "finished"), ("interrupted", "interrupted"), ("failed", "failed"), ("timeout", "failed")],
+)
+def test_a_turn_ends_with_the_event_of_its_outcome(outcome: str, event: str) -> None:
+    value = sent(mqtt.TurnEvent.ended(make_turn(outcome=outcome)))
+    assert (value["event_type"], value["outcome"]) == (event, outcome)
+    assert value["usage"] == {"input": 100, "output": 20, "cached": 64, "audio_input": 80, "audio_output": 15}
+
+
+SAMPLES = [
+    mqtt.Settings(
+        mute=False, volume=60, wake_sensitivity=0.5, wake_word="hey_jarvis", persona="default", voice="marin"
+    ),
+    mqtt.Wake(time=NOON, wake_word="hey_jarvis", score=0.93, threshold=0.5),
+    make_turn(),
+    make_turn(outcome="failed", error=mqtt.Cause(code="refused", message="The service said no.")),
+    mqtt.Health(
+        time=NOON,
+        problems=(mqtt.Problem(code="broker", message="It is away.", since=NOON),),
+        cloud="down",
+        microphone="silent",
+        speaker="missing",
+        overruns=3,
+        rss_mb=88.5,
+        cpu_percent=4.2,
+        cpu_temperature=51.0,
+        mqtt=mqtt.BrokerHealth(reconnects=1, dropped_events=2),
+        last_error=mqtt.LastError(code="x", message="y", time=NOON),
+    ),
+    mqtt.Health(time=NOON, cloud="ok", microphone="ok", speaker="ok", rss_mb=0, cpu_percent=0),
+    mqtt.Info(
+        id="kitchen",
+        version="0.1.0",
+        started=NOON,
+        host="pi",
+        platform="Linux",
+        provider="azure",
+        model="gpt-realtime-2.1",
+        base_topic="voiced",
+        wake_words=("hey_jarvis",),
+    ),
+    mqtt.WakeEvent(event_type="detected", time=NOON, wake_word="hey_jarvis", score=0.9),
+    mqtt.WakeEvent(event_type="detected", time=NOON, source="mqtt"),
+    mqtt.SessionEvent(event_type="ended", time=NOON, session="sess_1", reason="no_speech", turns=2),
+    mqtt.TurnEvent(event_type="started", turn=1, session="sess_1", time=NOON, source="wake_word"),
+    mqtt.ErrorEvent(event_type="error", time=NOON, code="refused", message="The service said no."),
+    mqtt.failed(None, CommandError("No.", code="busy"), NOON),
+    mqtt.succeeded(Ping(OURS), NOON, {"version": "0.1.0"}),
+]
+
+
+@pytest.mark.parametrize("payload", SAMPLES, ids=lambda payload: type(payload).__name__)
+def test_payloads_have_the_keys_of_the_contract(payload: mqtt.Payload) -> None:
+    sent(payload)
+    assert type(payload).model_validate_json(payload.json_text()[:-1] + ',"new_in_2030":1}') is not None
+
+
+def test_samples_cover_every_payload() -> None:
+    assert {schema_of(type(payload)) for payload in SAMPLES} | {"state"} == set(KEYS) == set(mqtt.schemas())
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_what_json_cannot_say_is_refused(number: float) -> None:
+    with pytest.raises(ValidationError):
+        mqtt.Health(time=NOON, cloud="ok", microphone="ok", speaker="ok", rss_mb=number, cpu_percent=0)
+
+
+def test_a_time_without_zone_is_refused() -> None:
+    with pytest.raises(ValidationError):
+        mqtt.Wake(time=datetime(2026, 1, 1), wake_word="x", score=1, threshold=0.5)  # noqa: DTZ001 - the fault tested
+    assert mqtt.moment(0).isoformat() == "1970-01-01T00:00:00+00:00"
+
+
+# --- topics ---
+
+
+def test_retained_are_states_and_nothing_else() -> None:
+    assert {topic.name for topic in mqtt.TABLE if topic.retain} == RETAINED
+    assert all(topic.qos == 1 for topic in mqtt.TABLE)
+
+
+def test_subscriptions_are_commands_only() -> None:
+    assert set(KITCHEN.subscriptions) == {
+        "voiced/kitchen/set/+",
+        "voiced/kitchen/set",
+        "voiced/kitchen/get",
+        "voiced/kitchen/command/+",
+        "voiced/kitchen/command",
+        "voiced/all/command/+",
+        "voiced/all/set/+",
+    }
+
+
+def test_reference_names_every_topic() -> None:
+    lines = mqtt.reference().splitlines()
+    assert len(lines) == 2 + len(mqtt.TABLE)
+    assert "| `<base>/<id>/state` | out | State: what it is doing | yes | 1 |" in lines
+    assert all(line.count("|") == 6 for line in lines)
+
+
+def test_discovery_and_birth_follow_the_prefix() -> None:
+    topics = Topics("home/voice", "attic-2", "ha")
+    assert topics.discovery == "ha/device/voiced_attic-2/config"
+    assert topics.birth == "ha/status"
+    assert topics.own("state") == "home/voice/attic-2/state"
+    assert topics.command("home/voice/all/command/stop") == "command/stop"
+    assert topics.command("home/voice/attic-22/command/stop") is None
+
+
+# --- commands ---
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "command"),
+    [
+        ("command/listen", "", Listen(OURS)),
+        ("command/listen", "PRESS", Listen(OURS)),
+        ("command/listen", '{"timeout_s": 8, "profile": "guest"}', Listen(OURS, 8.0, "guest")),
+        ("command/listen", '{"persona": "guest", "timeout_s": null}', Listen(OURS, None, "guest")),
+        ("command/stop", "PRESS", Stop(OURS)),
+        ("command/stop", "{}", Stop(OURS)),
+        ("command/end", "press", End(OURS)),
+        ("command/ping", "", Ping(OURS)),
+        ("command/ping", '{"id": 42}', Ping(Reply(OURS.topic, None, "42"))),
+        ("command/say", " Grüße, Küche! \n", Say(OURS, "Grüße, Küche!")),
+        ("command/say", "PRESS", Say(OURS, "PRESS")),
+        ("command/say", "5", Say(OURS, "5")),
+        ("command/say", '"quoted"', Say(OURS, '"quoted"')),
+        ("command/say", '{"text": "hi", "interrupt": true}', Say(OURS, "hi", interrupt=True)),
+        ("command/ask", "what?", Ask(OURS, "what?")),
+        (
+            "command/ask",
+            '{"text": "q", "instructions": "be brief", "listen_after": "ON", "id": "a1"}',
+            Ask(Reply(OURS.topic, None, "a1"), "q", "be brief", listen_after=True),
+        ),
+        ("command", '{"action": "say", "text": "hi"}', Say(OURS, "hi")),
+        ("command", '{"action": "stop", "id": "7"}', Stop(Reply(OURS.topic, None, "7"))),
+        ("set/mute", "ON", SetSettings(OURS, mute=True)),
+        ("set/mute", "false", SetSettings(OURS, mute=False)),
+        ("set/mute", "1", SetSettings(OURS, mute=True)),
+        ("set/mute", "TOGGLE", SetSettings(OURS, mute="toggle")),
+        ("set/volume", "50.0", SetSettings(OURS, volume=50)),
+        ("set/volume", "0", SetSettings(OURS, volume=0)),
+        ("set", '{"mute": "off", "volume": 100}', SetSettings(OURS, mute=False, volume=100)),
+        ("set", '{"mute": true, "id": "x"}', SetSettings(Reply(OURS.topic, None, "x"), mute=True)),
+        ("get", "", Get(OURS)),
+        ("get", "PRESS", Get(OURS)),
+        ("get", '{"topics": ["state", "turn", "state"]}', Get(OURS, ("state", "turn"))),
+    ],
+)
+def test_commands_are_understood(topic: str, payload: str, command: mqtt.Command) -> None:
+    assert parse(Message(f"voiced/kitchen/{topic}", payload.encode()), KITCHEN) == command
+    if topic.startswith(("command/", "set/")):
+        assert parse(Message(f"voiced/all/{topic}", payload.encode()), KITCHEN) == command
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "code", "says"),
+    [
+        ("command/fly", "", "unknown_action", "known are listen, stop, end, say, ask, ping"),
+        ("command/set", "{}", "unknown_action", "no action set"),
+        ("command", '{"action": "fly"}', "unknown_action", "no action fly"),
+        ("command", "", "invalid", '"action" is missing'),
+        ("command", "[]", "invalid", "not an object"),
+        ("command", '{"action": 5}', "invalid", '"action" must be a text, not 5'),
+        ("command", '{"action": ["say"]}', "invalid", "not a list"),
+        ("command/say", "", "invalid", "the text is empty"),
+        ("command/say", "{}", "invalid", '"text" is missing'),
+        ("command/say", '{"text": "x"', "invalid", "not valid JSON"),
+        ("command/say", '{"text": 5}', "invalid", '"text" must be a text'),
+        ("command/say", '{"text": "x", "interrupt": "perhaps"}', "invalid", "send ON or OFF"),
+        ("command/say", '{"text": "x", "interrupt": []}', "invalid", "send ON or OFF"),
+        ("command/say", '{"text": "\\ud800"}', "invalid", "surrogate"),
+        ("command/say", "a\0b", "invalid", "NUL"),
+        ("command/say", "x" * 8_001, "invalid", "at most 8000"),
+        ("command/say", "x" * 65_537, "invalid", "more than 65536 bytes"),
+        ("command/say", '{"text": ' + "[" * 30_000 + "]" * 30_000 + "}", "invalid", "nested too deep"),
+        ("command/say", '{"text": "x", "id": true}', "invalid", '"id" must be a text'),
+        ("command/say", '{"n": ' + "9" * 5_000 + "}", "invalid", "thousands of digits"),
+        ("command/listen", "now", "invalid", "listen takes no text"),
+        ("command/listen", '{"timeout_s": 0}', "invalid", "from 1 to 60"),
+        ("command/listen", '{"timeout_s": true}', "invalid", "from 1 to 60"),
+        ("command/listen", '{"timeout_s": NaN}', "invalid", "from 1 to 60"),
+        ("command/listen", '{"profile": 1}', "invalid", '"profile" must be a text'),
+        ("set/volume", "loud", "invalid", "volume is loud"),
+        ("set/volume", "101", "invalid", "0 to 100"),
+        ("set/volume", "-1", "invalid", "0 to 100"),
+        ("set/volume", "5.5", "invalid", "whole number"),
+        ("set/volume", "inf", "invalid", "0 to 100"),
+        ("set/volume", "", "invalid", "volume is ; send"),
+        ("set/mute", "perhaps", "invalid", "ON, OFF or TOGGLE"),
+        ("set/colour", "red", "invalid", "known are mute, volume"),
+        ("set", "{}", "invalid", "no setting is named"),
+        ("set", '{"mute": true, "colour": 1}', "invalid", "no setting colour"),
+        ("set", '{"volume": true}', "invalid", "volume is True"),
+        ("set", '{"volume": 1e999}', "invalid", "volume is inf"),
+        ("get", '{"topics": []}', "invalid", "state, settings"),
+        ("get", '{"topics": ["moon"]}', "invalid", "state, settings"),
+        ("get", '{"topics": [["state"]]}', "invalid", "state, settings"),
+        ("get", '{"topics": "state"}', "invalid", "state, settings"),
+    ],
+)
+def test_bad_commands_are_refused_with_a_remedy(topic: str, payload: str, code: str, says: str) -> None:
+    with pytest.raises(RefusedCommandError) as refused:
+        parse(Message(f"voiced/kitchen/{topic}", payload.encode()), KITCHEN)
+    assert refused.value.code == code
+    assert str(refused.value).startswith(f"voiced/kitchen/{topic}: ")
+    assert says in str(refused.value)
+
+
+def test_an_unknown_key_is_ignored_and_named_in_the_answer() -> None:
+    command = parse(Message("voiced/kitchen/command/say", b'{"text": "hi", "voice": "x", "id": "9"}'), KITCHEN)
+    assert command == Say(Reply(OURS.topic, None, "9", ("voice",)), "hi")
+    assert sent(mqtt.succeeded(command, NOON)) == {
+        "id": "9",
+        "action": "say",
+        "ok": True,
+        "result": {"ignored": ["voice"]},
+        "error": None,
+        "time": "2026-11-20T12:00:00.123Z",
+    }
+
+
+def test_the_answer_goes_where_it_is_wanted() -> None:
+    message = Message("voiced/kitchen/command/fly", b'{"id": "9"}', "app/answers", b"\x00\xff")
+    with pytest.raises(RefusedCommandError) as refused:
+        parse(message, KITCHEN)
+    assert refused.value.reply == Reply("app/answers", b"\x00\xff", "9")
+    answer = sent(mqtt.failed(None, refused.value, NOON))
+    assert (answer["id"], answer["action"], answer["ok"]) == ("9", "fly", False)
+    assert answer["error"]["code"] == "unknown_action"
+    busy = sent(mqtt.failed(Say(Reply("x", None, "3"), "hi"), CommandError("A turn is running.", code="busy"), NOON))
+    assert (busy["id"], busy["action"], busy["error"]) == (
+        "3",
+        "say",
+        {"code": "busy", "message": "A turn is running."},
+    )
+
+
+@pytest.mark.parametrize(
+    "topic", ["voiced/kitchen/state", "voiced/all/command/say", "voiced/kitchen/responses", "a/+", "#", "", "x" * 600]
+)
+def test_nobody_makes_us_speak_on_a_topic_of_state_or_a_pattern(topic: str) -> None:
+    with pytest.raises(RefusedCommandError, match="response topic") as refused:
+        parse(Message("voiced/kitchen/command/ping", b"", topic), KITCHEN)
+    assert refused.value.reply == OURS
+
+
+def test_an_answer_below_our_own_response_topic_is_fine() -> None:
+    message = Message("voiced/kitchen/command/ping", b"", "voiced/kitchen/response/cli-1")
+    assert parse(message, KITCHEN) == Ping(Reply("voiced/kitchen/response/cli-1"))
+
+
+def test_settings_are_applied() -> None:
+    before = mqtt.Settings(mute=True, volume=60, wake_sensitivity=0.5, wake_word="w", persona="p", voice="v")
+    after = SetSettings(OURS, mute="toggle", volume=10).applied(before)
+    assert after == before.model_copy(update={"mute": False, "volume": 10})
+    assert SetSettings(OURS, mute=True).applied(before) == before
+
+
+WILD = st.text(st.characters(), max_size=20)  # halves of surrogate pairs included
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | WILD,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WILD, inner, max_size=3),
+    max_leaves=8,
+)
+KNOWN_KEYS = (
+    *("action", "id", "text", "interrupt", "instructions", "listen_after"),
+    *("timeout_s", "profile", "persona", "topics", "mute", "volume", "x"),
+)
+FIELDS = st.dictionaries(
+    st.sampled_from(KNOWN_KEYS), JSON | st.sampled_from(["say", "ask", "listen", "ON", "toggle", 50, ["state"]])
+)
+PAYLOADS = (
+    st.binary(max_size=200)
+    | WILD.map(lambda text: text.encode("utf-8", "surrogatepass"))
+    | (JSON | FIELDS | st.fixed_dictionaries({"text": WILD})).map(lambda value: json.dumps(value).encode())
+)
+COMMAND_TOPICS = st.sampled_from(
+    [f"voiced/kitchen/{name}" for name in ["command", "set", "get", "set/mute", "set/volume", "set/x"]]
+    + [f"voiced/all/command/{name}" for name in ["listen", "stop", "end", "say", "ask", "ping", "get", "x"]]
+) | WILD.map(lambda name: f"voiced/kitchen/command/{name}")
+
+
+@given(COMMAND_TOPICS, PAYLOADS, st.none() | st.text(max_size=30), st.none() | st.binary(max_size=20))
+def test_any_bytes_give_a_command_or_a_refusal_that_can_be_answered(
+    topic: str, payload: bytes, response_topic: str | None, correlation: bytes | None
+) -> None:
+    message = Message(topic, payload, response_topic, correlation)
+    try:
+        command = parse(message, KITCHEN)
+    except RefusedCommandError as refused:
+        reply = refused.reply
+        answer = sent(mqtt.failed(None, refused, NOON))
+        assert answer["error"]["message"]
+        assert len(answer["error"]["message"]) < 1000
+    else:
+        reply = command.reply
+        answer = sent(mqtt.succeeded(command, NOON))
+        if isinstance(command, SetSettings):
+            assert command.mute is not None or command.volume is not None
+            assert command.volume is None or 0 <= command.volume <= 100
+        if isinstance(command, Say | Ask):
+            assert command.text
+            assert command.text.encode()
+    assert reply.correlation == correlation
+    assert reply.topic in {response_topic, "voiced/kitchen/response"}
+    assert len(answer["action"]) <= 128
