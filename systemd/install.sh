@@ -65,8 +65,11 @@ demo() {
 broker_is_here() {
   "$home/bin/python" - "$settings/config.toml" <<'PY'
 import sys, tomllib
-with open(sys.argv[1], "rb") as file:
-    host = tomllib.load(file).get("mqtt", {}).get("host", "localhost")
+try:
+    with open(sys.argv[1], "rb") as file:
+        host = tomllib.load(file).get("mqtt", {}).get("host", "localhost")
+except (OSError, tomllib.TOMLDecodeError) as exc:
+    sys.exit(f"{sys.argv[1]}: {exc}")
 sys.exit(host not in {"localhost", "127.0.0.1", "::1"})
 PY
 }
