@@ -403,7 +403,7 @@ def test_settings_are_applied() -> None:
     assert SetSettings(OURS, mute=True).applied(before) == before
 
 
-WILD = st.text(st.characters(), max_size=20)  # halves of surrogate pairs included
+WILD = st.text(st.characters() | st.characters(categories=["Cs", "Cc"]), max_size=20)  # half surrogate pairs too
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | WILD,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WILD, inner, max_size=3),
@@ -451,3 +451,16 @@ def test_any_bytes_give_a_command_or_a_refusal_that_can_be_answered(
     assert reply.correlation == correlation
     assert reply.topic in {response_topic, "voiced/kitchen/response"}
     assert len(answer["action"]) <= 128
+
+
+@given(st.sampled_from(["say", "ask"]), WILD)
+def test_any_text_is_taken_as_it_is_or_refused(action: str, text: str) -> None:
+    message = Message(f"voiced/kitchen/command/{action}", json.dumps({"text": text, "id": "1"}).encode())
+    try:
+        command = parse(message, KITCHEN)
+    except RefusedCommandError:
+        assert not text.strip() or "\0" in text or any("\ud800" <= sign <= "\udfff" for sign in text)
+    else:
+        assert isinstance(command, Say | Ask)
+        assert command.text == text.strip()
+        assert command.text.encode()

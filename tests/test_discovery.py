@@ -1,0 +1,184 @@
+"""Home Assistant's discovery message, against Home Assistant's own rules written down again."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voiced.core import mqtt
+from voiced.core.discovery import COMPONENTS, Device, device_message
+from voiced.core.mqtt import Topics
+
+GOLDEN = Path(__file__).with_name("discovery.golden.json")
+KITCHEN = Device(
+    topics=Topics("voiced", "kitchen"),
+    version="0.1.0",
+    name="Kitchen voice",
+    area="Kitchen",
+    wake_words=("hey_jarvis", "alexa"),
+)
+
+# Home Assistant 2025.4: an unknown key at any of these three places rejects the whole device.
+TOP = {
+    *("device", "origin", "components", "availability", "availability_topic", "availability_mode"),
+    *("availability_template", "payload_available", "payload_not_available"),
+    *("state_topic", "command_topic", "qos", "encoding"),
+}
+DEVICE = {
+    *("identifiers", "connections", "name", "manufacturer", "model", "model_id", "hw_version", "sw_version"),
+    *("serial_number", "suggested_area", "configuration_url", "via_device"),
+}
+ORIGIN = {"name", "sw_version", "support_url"}
+COMMON = {
+    *("platform", "unique_id", "object_id", "default_entity_id", "name", "icon", "entity_category"),
+    *("enabled_by_default", "json_attributes_topic", "json_attributes_template", "value_template"),
+}
+PLATFORMS = {
+    "sensor": {
+        *("state_topic", "device_class", "options", "unit_of_measurement", "state_class"),
+        "suggested_display_precision",
+    },
+    "binary_sensor": {"state_topic", "device_class"},
+    "event": {"state_topic", "event_types"},
+    "switch": {"state_topic", "command_topic"},
+    "number": {"state_topic", "command_topic", "min", "max", "step", "mode", "unit_of_measurement"},
+    "button": {"command_topic"},
+    "notify": {"command_topic", "command_template"},
+    "text": {"state_topic", "command_topic", "command_template", "min", "max"},
+}
+TRIGGER = {"platform", "automation_type", "type", "subtype", "topic", "payload", "value_template"}
+CLASSES = {
+    "sensor": {"enum", "timestamp", "duration"},
+    "binary_sensor": {"sound", "running", "problem", "connectivity"},
+}
+UNITS = {"duration": "ms"}
+
+
+def told(device: Device = KITCHEN) -> Any:
+    return json.loads(device_message(device))
+
+
+def entities(message: Any) -> dict[str, Any]:
+    return {name: c for name, c in message["components"].items() if c["platform"] != "device_automation"}
+
+
+def test_message_is_the_golden_one() -> None:
+    """With VOICED_GOLDEN=write set, writes the file instead; read the difference before committing it."""
+    text = json.dumps(told(), indent=1, ensure_ascii=False) + "\n"
+    if os.environ.get("VOICED_GOLDEN") == "write":
+        GOLDEN.write_text(text, encoding="utf-8")
+    assert GOLDEN.read_text(encoding="utf-8") == text
+
+
+WORDS = st.lists(st.from_regex(r"[a-zA-Z0-9_. -]{1,20}", fullmatch=True), max_size=4).map(tuple)
+
+
+@given(
+    st.builds(
+        Device,
+        topics=st.builds(Topics, st.just("home/voice"), st.from_regex(r"[a-z0-9_-]{1,20}", fullmatch=True)),
+        version=st.just("1"),
+        name=st.text(max_size=20),
+        area=st.text(max_size=20),
+        wake_words=WORDS,
+    )
+)
+def test_home_assistant_takes_the_whole_device(device: Device) -> None:
+    message = told(device)
+    assert set(message) <= TOP
+    assert set(message["device"]) <= DEVICE
+    assert set(message["origin"]) <= ORIGIN
+    assert message["origin"]["name"]
+    assert message["device"]["identifiers"]
+    assert message["device"]["name"]
+    assert message["device"].get("suggested_area", "x")
+    assert all(re.fullmatch(r"[a-zA-Z0-9_-]+", name) for name in message["components"])
+    own = {device.topics.own(topic.name) for topic in mqtt.TABLE}
+    unique = set()
+    for component in message["components"].values():
+        if component["platform"] == "device_automation":
+            assert set(component) == TRIGGER
+            assert component["topic"] in own
+            continue
+        assert set(component) <= COMMON | PLATFORMS[component["platform"]]
+        unique.add(component["unique_id"])
+    assert len(unique) == len(COMPONENTS)
+    assert len({json.dumps(c) for c in message["components"].values()}) == len(message["components"])
+
+
+@pytest.mark.parametrize("name", [component.id for component in COMPONENTS])
+def test_each_entity_follows_the_rules_of_its_platform(name: str) -> None:
+    entity = entities(told())[name]
+    platform = entity["platform"]
+    assert entity["unique_id"] == entity["object_id"] == f"voiced_kitchen_{name}"
+    assert entity["default_entity_id"] == f"{platform}.voiced_kitchen_{name}"
+    assert entity["icon"].startswith("mdi:")
+    if "device_class" in entity:
+        assert entity["device_class"] in CLASSES[platform]
+        assert entity.get("unit_of_measurement") == UNITS.get(entity["device_class"])
+    if platform in {"sensor", "binary_sensor"}:
+        assert entity.get("entity_category") in {None, "diagnostic"}  # config is refused for what cannot be set
+    if platform == "text":
+        assert entity["max"] <= 255
+    if "json_attributes_template" in entity:
+        assert "tojson" in entity["json_attributes_template"]
+    assert entity.get("json_attributes_topic", entity.get("state_topic")) == entity.get("state_topic")
+
+
+def test_topics_are_those_of_the_table() -> None:
+    published = {f"voiced/kitchen/{topic.name}": topic for topic in mqtt.TABLE if topic.direction == "out"}
+    for entity in entities(told()).values():
+        if "state_topic" in entity:
+            assert published[entity["state_topic"]].retain is (entity["platform"] != "event")
+        if "command_topic" in entity:
+            payload = {"number": b"40", "switch": b"ON", "button": b"PRESS"}.get(entity["platform"], b"hello")
+            mqtt.parse(mqtt.Message(entity["command_topic"], payload), KITCHEN.topics)
+    triggers = [c for c in told()["components"].values() if c["platform"] == "device_automation"]
+    assert all(not published[trigger["topic"]].retain for trigger in triggers)
+
+
+def test_options_and_event_types_are_what_is_published() -> None:
+    found = entities(told())
+    schemas = mqtt.schemas()
+    assert found["state"]["options"] == schemas["state"]["properties"]["state"]["enum"]
+    for name in ("wake", "turn", "session"):
+        assert found[name]["event_types"] == schemas[f"event/{name}"]["properties"]["event_type"]["enum"]
+
+
+def test_templates_read_keys_that_are_published() -> None:
+    schemas = mqtt.schemas()
+    for entity in entities(told()).values():
+        if "state_topic" not in entity:
+            continue
+        schema = schemas[entity["state_topic"].removeprefix("voiced/kitchen/")]
+        templates = entity.get("value_template", "") + entity.get("json_attributes_template", "")
+        for first, second in re.findall(r"value_json\.(\w+)(?:\.(\w+))?", templates):
+            part = schema["properties"][first]
+            if second:
+                assert second in schema["$defs"][part["$ref"].rpartition("/")[2]]["properties"]
+
+
+def test_there_is_a_trigger_for_each_wake_word_and_for_any() -> None:
+    triggers = {
+        (c["type"], c["subtype"]): c for c in told()["components"].values() if c["platform"] == "device_automation"
+    }
+    assert set(triggers) == {
+        ("wake_word_detected", "any"),
+        ("wake_word_detected", "hey_jarvis"),
+        ("wake_word_detected", "alexa"),
+        ("turn", "finished"),
+        ("turn", "failed"),
+        ("error", "error"),
+    }
+    assert triggers["wake_word_detected", "alexa"]["payload"] == "alexa"
+
+
+def test_name_and_area_may_be_left_out() -> None:
+    message = told(Device(topics=KITCHEN.topics, version="1"))
+    assert message["device"]["name"] == "kitchen"
+    assert "suggested_area" not in message["device"]
