@@ -118,7 +118,7 @@ def test_a_senseless_watchdog_limit_is_named(limit: str, caplog: pytest.LogCaptu
     assert f"WATCHDOG_USEC={limit}" in caplog.text
 
 
-@given(text=st.text(st.characters(codec="utf-8")))
+@given(text=st.text(st.sampled_from("\n\rREADY=1 ") | st.characters(codec="utf-8")))
 def test_no_status_smuggles_in_a_second_notice(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     address = str(tmp_path_factory.mktemp("notify") / "socket")
     listener = Listener(address)
