@@ -9,6 +9,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,11 +35,6 @@ from voiced.errors import ProtocolError, RefusedError, ServiceError
 
 logger = logging.getLogger(__name__)
 
-CONNECT_S = 10.0
-"""Name lookup, TCP, TLS and upgrade together."""
-CREATED_S = 10.0
-UPDATED_S = 5.0
-CLOSE_S = 5.0
 MAX_MESSAGE = 16 * 2**20
 """Bytes; an answer holds less than 1 MiB, a retrieved item much more."""
 DROPS = 4
@@ -49,6 +45,20 @@ UNREADABLE = "protocol"
 
 _wire = logging.getLogger(f"{__name__}.wire")
 _wire.setLevel(logging.INFO)  # at DEBUG websockets writes headers and frames: keys and everything said
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long each step may take, seconds."""
+
+    connect_s: float = 10.0
+    """Name lookup, TCP, TLS and upgrade together."""
+    created_s: float = 10.0
+    """From the upgrade to ``session.created``."""
+    updated_s: float = 5.0
+    """From our settings to ``session.updated``."""
+    close_s: float = 5.0
+    """From our close to the end of the connection."""
 
 
 class _Connect(connect):
@@ -66,10 +76,11 @@ class _Connect(connect):
 class RealtimeSession:
     """An open session; fits :class:`voiced.ports.Session`."""
 
-    def __init__(self, endpoint: Endpoint, secret: Secret | None, line: ClientConnection) -> None:
+    def __init__(self, endpoint: Endpoint, secret: Secret | None, line: ClientConnection, patience: Patience) -> None:
         self._endpoint = endpoint
         self._secret = secret
         self._line = line
+        self._patience = patience
         self._codec: Codec = CODECS[endpoint.dialect]
         self._problem: ServiceProblem | None = None
         self._closing = False
@@ -131,7 +142,7 @@ class RealtimeSession:
     async def _greeting(self) -> SessionCreated:
         problem = ""
         try:
-            async with asyncio.timeout(CREATED_S):
+            async with asyncio.timeout(self._patience.created_s):
                 while True:
                     event = await self._receive()
                     if isinstance(event, SessionCreated):
@@ -143,14 +154,14 @@ class RealtimeSession:
         except TimeoutError as exc:
             said = problem or "nothing at all"
             raise ServiceError(
-                f"{self._endpoint.host} did not open a session within {CREATED_S:.0f} s; it said {said}.",
+                f"{self._endpoint.host} did not open a session within {self._patience.created_s:g} s; it said {said}.",
                 code="timeout",
             ) from exc
 
     async def _verdict(self) -> SessionUpdated | ServiceProblem:
         """Return what the service says to our settings."""
         try:
-            async with asyncio.timeout(UPDATED_S):
+            async with asyncio.timeout(self._patience.updated_s):
                 while True:
                     event = await self._receive()
                     if isinstance(event, SessionUpdated):
@@ -159,7 +170,8 @@ class RealtimeSession:
                         return event
         except TimeoutError as exc:
             raise ServiceError(
-                f"{self._endpoint.host} did not confirm the settings within {UPDATED_S:.0f} s.", code="timeout"
+                f"{self._endpoint.host} did not confirm the settings within {self._patience.updated_s:g} s.",
+                code="timeout",
             ) from exc
 
     def _reduced(self, update: str, problem: ServiceProblem, *, last: bool) -> str:
@@ -224,15 +236,19 @@ class RealtimeSession:
 class RealtimeService:
     """The Realtime service; fits :class:`voiced.ports.Service`."""
 
-    def __init__(self, endpoint: Endpoint, credentials: Credentials, *, ca_file: str = "") -> None:
+    def __init__(
+        self, endpoint: Endpoint, credentials: Credentials, *, ca_file: str = "", patience: Patience | None = None
+    ) -> None:
         """Remember where to go; nothing is looked up.
 
         Args:
             endpoint: From :func:`voiced.core.realtime.endpoint.endpoint`.
             credentials: What signs in; closed by whoever made it.
             ca_file: Certificates to trust instead of the system's, PEM.
+            patience: How long each step may take.
 
         """
+        self._patience = patience or Patience()
         self._endpoint = endpoint
         self._credentials = credentials
         self._ca_file = ca_file
@@ -277,7 +293,7 @@ class RealtimeService:
                     bytes(answer.body or b""),
                     answer.headers.get("Retry-After"),
                 ) from exc
-            return RealtimeSession(self._endpoint, secret, line)
+            return RealtimeSession(self._endpoint, secret, line, self._patience)
 
     async def _connect(self, secret: Secret | None) -> ClientConnection:
         encryption: dict[str, Any] = {"ssl": await self._trust()} if self._endpoint.encrypted else {}
@@ -289,8 +305,8 @@ class RealtimeService:
                 compression=None,  # base64 of sound hardly shrinks
                 max_size=MAX_MESSAGE,
                 max_queue=256,
-                open_timeout=CONNECT_S,
-                close_timeout=CLOSE_S,
+                open_timeout=self._patience.connect_s,
+                close_timeout=self._patience.close_s,
                 ping_interval=20,
                 ping_timeout=20,
                 logger=_wire,
@@ -299,7 +315,7 @@ class RealtimeService:
         except InvalidStatus:
             raise
         except (InvalidHandshake, InvalidURI, OSError, UnicodeError) as exc:
-            raise _unreachable(self._endpoint, exc) from exc
+            raise _unreachable(self._endpoint, exc, self._patience.connect_s) from exc
 
     async def _trust(self) -> ssl.SSLContext:
         """Return the certificates to trust; read once, in a thread, for it takes a Pi 0.1 s."""
@@ -313,7 +329,7 @@ class RealtimeService:
         return self._tls
 
 
-def _unreachable(endpoint: Endpoint, exc: Exception) -> ServiceError:
+def _unreachable(endpoint: Endpoint, exc: Exception, waited_s: float) -> ServiceError:
     """Say in one sentence why there is no connection."""
     host = endpoint.host
     match exc:
@@ -323,7 +339,7 @@ def _unreachable(endpoint: Endpoint, exc: Exception) -> ServiceError:
             return ServiceError(f"{host} does not speak WebSocket at this address ({exc}); check [realtime].")
         case TimeoutError():
             return ServiceError(
-                f"{host} did not answer within {CONNECT_S:.0f} s; check the network and firewalls.", code="timeout"
+                f"{host} did not answer within {waited_s:g} s; check the network and firewalls.", code="timeout"
             )
         case socket.gaierror() | UnicodeError():
             return ServiceError(f"The name {host} cannot be found; check the network, DNS and realtime.endpoint.")

@@ -156,5 +156,5 @@ def _scrub(text: str, secret: Secret | None) -> str:
     if secret is not None and secret.value:
         text = text.replace(secret.value, "***")
     text = re.sub(r"\bsk-[\w*-]+", "***", text)
-    text = " ".join(text.encode(errors="replace").decode().split())
+    text = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
     return text if len(text) <= 200 else text[:197] + "..."
