@@ -77,7 +77,8 @@ class Response:
 class Dialect:
     """One wire form.
 
-    ``paths`` says where a setting stands in ``session`` and in ``response.create``; ``rate_limits`` when they are told.
+    ``paths`` says where a setting stands in ``session`` and in ``response.create``; ``rate_limits`` when they are told;
+    ``absent`` which fields an event does not have here.
     """
 
     name: Literal["ga", "preview", "voice-live"]
@@ -86,6 +87,7 @@ class Dialect:
     names: Mapping[str, str | None]
     rate_limits: Literal["after", "start", "never"]
     greets_conversation: bool = False
+    absent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def is_ga(self) -> bool:
@@ -235,5 +237,20 @@ class Dialect:
 
 
 GA = Dialect("ga", schema.GA, _GA_PATHS, {}, "after")
-PREVIEW = Dialect("preview", schema.PREVIEW, _FLAT_PATHS, _PREVIEW_NAMES, "start", greets_conversation=True)
-VOICE_LIVE = Dialect("voice-live", schema.VOICE_LIVE, _FLAT_PATHS, _PREVIEW_NAMES, "never")
+PREVIEW = Dialect(
+    "preview",
+    schema.PREVIEW,
+    _FLAT_PATHS,
+    _PREVIEW_NAMES,
+    "start",
+    greets_conversation=True,
+    absent={"response.function_call_arguments.done": ("name",)},
+)
+VOICE_LIVE = Dialect(
+    "voice-live",
+    schema.VOICE_LIVE,
+    _FLAT_PATHS,
+    _PREVIEW_NAMES,
+    "never",
+    absent={"conversation.item.input_audio_transcription.completed": ("usage",)},
+)

@@ -47,8 +47,8 @@ class Line:
         name = self.dialect.event_name(kind)
         if name is None:
             return
-        if not self.dialect.is_ga and kind == "response.function_call_arguments.done":
-            del fields["name"]
+        for absent in self.dialect.absent.get(kind, ()):
+            del fields[absent]
         if self.dialect.is_ga and kind in _OBFUSCATED:
             fields["obfuscation"] = "".join(self._names.choices(_LETTERS, k=9))
         self.spoke = self.spoke or kind == "response.output_audio.delta"

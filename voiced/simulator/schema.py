@@ -402,7 +402,17 @@ PREVIEW = _events(
 )
 """Checks of the preview dialect by event type."""
 
-VOICE_LIVE = _events(_VOICE_LIVE_SESSION, _VOICE_LIVE_RESPONSE, variants("type", _VOICE_LIVE_ITEM))
+VOICE_LIVE = {
+    **_events(_VOICE_LIVE_SESSION, _VOICE_LIVE_RESPONSE, variants("type", _VOICE_LIVE_ITEM)),
+    "response.create": table(
+        {
+            "type": anything,
+            "event_id": nullable(_EVENT_ID),
+            "response": nullable(_VOICE_LIVE_RESPONSE),
+            "additional_instructions": nullable(text()),
+        }
+    ),
+}
 """Checks of Voice Live by event type."""
 
 

@@ -133,12 +133,16 @@ _QUOTED = re.compile(r"[\"\u201c](.+)[\"\u201d]", re.DOTALL)
 def requested_text(instructions: str, given: str) -> str | None:
     """Return the text that instructions ask to have read aloud; ``None`` if they ask for something else.
 
-    It is what stands in the answer's own input, else in quotation marks, else behind the first colon.
+    It is what stands in the answer's own input, else behind the first empty line, else in quotation marks, else behind
+    the first colon.
     """
     if not _ALOUD.search(instructions):
         return None
     if given.strip():
         return given.strip()
+    _, line, rest = instructions.partition("\n\n")
+    if line and rest.strip():
+        return rest.strip()
     quoted = _QUOTED.search(instructions)
     if quoted:
         return quoted[1].strip()
