@@ -14,7 +14,8 @@ source systemd/environment.sh
 packages=(
   ca-certificates libportaudio2 libasound2-plugins # sound, through ALSA to ...
   pulseaudio pulseaudio-utils                      # ... a private server with a virtual microphone and speaker
-  espeak-ng openssl shellcheck
+  espeak-ng openssl
+  shellcheck systemd # for systemd-analyze; it works where no systemd runs
 )
 environment=$checkout/build/tests
 bin=$environment/bin
@@ -47,7 +48,7 @@ check() {
 }
 
 # Programs are found beside the environment's Python, and the environment does not depend on being entered.
-export PATH="$bin:$PATH" PYTHONPATH=$checkout
+export PATH="$bin:$PATH"
 summary=
 check "ruff format" ruff format --check .
 check "ruff check" ruff check .
@@ -55,7 +56,7 @@ check "mypy" mypy
 check "lint-imports" lint-imports
 check "shellcheck" shellcheck --external-sources .ci/run systemd/*.sh tests/*.sh
 say "Running the tests"
-check "pytest" python -m pytest --cov --cov-report= "$@"
+check "pytest" env PYTHONPATH="$checkout" python -m pytest --cov --cov-report= "$@"
 if [[ $# -eq 0 ]]; then
   check "coverage of core, branches, 90 %" coverage report --include 'voiced/core/*' --fail-under 90
 fi
