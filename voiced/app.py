@@ -45,6 +45,7 @@ from voiced.core.states import (
     Tick,
     Woken,
     deadline,
+    published,
 )
 from voiced.core.uplink import Uplink
 from voiced.errors import CommandError
@@ -121,6 +122,11 @@ class Daemon:
     def state(self) -> State:
         """The state of the conversation."""
         return self._state
+
+    @property
+    def status(self) -> str:
+        """What it is doing, in a word."""
+        return "muted" if self._settings.mute and isinstance(self._state, Idle) else published(self._state)
 
     @property
     def lost_samples(self) -> int:

@@ -39,6 +39,7 @@ class Draft:
     wake_to_listen_ms: int | None = None
     usage: payloads.TokenCount = field(default_factory=payloads.TokenCount)
     heard_ms: int | None = None
+    """How much of the answer was heard, where it was cut."""
     ended: EndTurn | None = None
     over: float = 0.0
 
@@ -133,10 +134,10 @@ class TurnBook:
         if self._draft is not None and self._draft.first_sound is None:
             self._draft.first_sound = now
 
-    def end(self, ended: EndTurn, now: float, heard_ms: int | None = None) -> None:
+    def end(self, ended: EndTurn, now: float) -> None:
         """Close the page; :meth:`finished` hands it out."""
         if self._draft is not None:
-            self._draft.ended, self._draft.over, self._draft.heard_ms = ended, now, heard_ms
+            self._draft.ended, self._draft.over = ended, now
             self._late.append(self._draft)
             self._draft = None
 

@@ -1,0 +1,157 @@
+"""Parts that behave like the real ones, without their devices: for stories about the whole daemon."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+from voiced.core.frames import FRAME, SERVICE_RATE, Frame, Samples
+from voiced.core.mqtt.payloads import BrokerHealth
+from voiced.core.playout import Drained, PlayoutEvent, Started
+from voiced.core.wake import Wake
+
+
+class ScriptedMicrophone:
+    """Gives the frames it is told to hear, as soon as it is told."""
+
+    def __init__(self) -> None:
+        self.overruns = 0
+        self.problem: str | None = None
+        self._frames: asyncio.Queue[Frame | None] = asyncio.Queue()
+        self.end = 0
+
+    def hear(self, samples: Samples) -> None:
+        """Hear ``samples``, in whole frames."""
+        for start in range(0, len(samples) // FRAME * FRAME, FRAME):
+            self._frames.put_nowait(Frame(self.end, samples[start : start + FRAME]))
+            self.end += FRAME
+
+    def run_out(self) -> None:
+        """End, as a recording does."""
+        self._frames.put_nowait(None)
+
+    async def frames(self) -> AsyncIterator[Frame]:
+        while (frame := await self._frames.get()) is not None:
+            yield frame
+            self._frames.task_done()
+
+    async def all_heard(self) -> None:
+        """Wait until somebody took all that was heard."""
+        await self._frames.join()
+
+
+class ScriptedEars:
+    """Hear a wake word in the frame that ends at a position they were told."""
+
+    def __init__(self, word: str = "hey_jarvis") -> None:
+        self.wakes_at: set[int] = set()
+        self.resets = 0
+        self._word = word
+
+    def feed(self, frame: Frame) -> Wake | None:
+        if frame.end in self.wakes_at:
+            return Wake(self._word, 0.9, 0.5, frame.end)
+        return None
+
+    def reset(self) -> None:
+        self.resets += 1
+
+
+class InstantSpeaker:
+    """Plays in no time, or holds what it has until it is let go."""
+
+    def __init__(self, *, holds: bool = False) -> None:
+        self.holds = holds
+        self.problem: str | None = None
+        self.notify: Callable[[PlayoutEvent], None] = lambda _: None
+        self.played: list[tuple[str, int, bytes]] = []
+        self.chimes = 0
+        self.cuts = 0
+        self.percent = 100
+        self._queue: list[tuple[str, int, bytes]] = []
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._queue)
+
+    def play(self, item_id: str, content_index: int, pcm: bytes) -> None:
+        first = all(item_id != known for known, _, _ in (*self.played, *self._queue))
+        self._queue.append((item_id, content_index, pcm))
+        if first:
+            self.notify(Started(item_id))
+        if not self.holds:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Let all that is queued be heard."""
+        self.played += self._queue
+        self._queue.clear()
+        self.notify(Drained())
+
+    def chime(self, sound: Samples) -> None:
+        self.chimes += 1
+
+    def cut(self) -> dict[tuple[str, int], int]:
+        self.cuts += 1
+        heard: dict[tuple[str, int], int] = defaultdict(int)
+        for item, part, pcm in self._queue:  # half of what waits was heard
+            heard[item, part] += len(pcm) // 2 * 1000 // SERVICE_RATE // 2
+        self._queue.clear()
+        return dict(heard)
+
+    def volume(self, percent: int) -> None:
+        self.percent = percent
+
+
+@dataclass
+class Diary:
+    """A broker that writes everything down."""
+
+    connected: bool = True
+    problem: str | None = None
+    health: BrokerHealth = field(default_factory=BrokerHealth)
+    kept: dict[str, str] = field(default_factory=dict)
+    told: list[tuple[str, str]] = field(default_factory=list)
+    answers: list[tuple[str, str, bytes | None]] = field(default_factory=list)
+    republished: list[tuple[str, ...]] = field(default_factory=list)
+    history: list[tuple[str, str]] = field(default_factory=list)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def keep(self, topic: str, payload: str, *, expiry_s: int | None = None) -> None:
+        self.kept[topic] = payload
+        self._note(topic, payload)
+
+    def tell(self, topic: str, payload: str) -> None:
+        self.told.append((topic, payload))
+        self._note(topic, payload)
+
+    def answer(self, topic: str, payload: str, correlation: bytes | None) -> None:
+        self.answers.append((topic, payload, correlation))
+        self._note(topic, payload)
+
+    def republish(self, names: tuple[str, ...] = ()) -> None:
+        self.republished.append(names)
+
+    def _note(self, topic: str, payload: str) -> None:
+        self.history.append((topic, payload))
+        self._changed.set()
+
+    async def until(self, holds: Callable[["Diary"], bool], *, timeout_s: float = 10.0) -> None:
+        """Wait until what was written makes ``holds`` true."""
+        async with asyncio.timeout(timeout_s):
+            while not holds(self):
+                self._changed.clear()
+                await self._changed.wait()
+
+
+class Remembered:
+    """Settings kept in memory."""
+
+    def __init__(self, **values: object) -> None:
+        self.values = values
+
+    def load(self) -> dict[str, object]:
+        return dict(self.values)
+
+    def save(self, values: dict[str, object]) -> None:
+        self.values = dict(values)

@@ -1,0 +1,414 @@
+"""The whole daemon as stories: real protocol and simulator over a real WebSocket; sound and broker behave."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.fakes import Diary, InstantSpeaker, Remembered, ScriptedEars, ScriptedMicrophone
+from tests.recordings import NOTES, SOUNDS, load, noise
+from voiced.app import Daemon, Parts
+from voiced.config import AudioConfig, Config, ConversationConfig, DeviceConfig, MqttConfig, ProfileConfig
+from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
+from voiced.core.mqtt.commands import Message
+from voiced.core.realtime.endpoint import endpoint
+from voiced.core.states import Rules
+from voiced.edge.credentials import Credentials
+from voiced.edge.resample import Resampler, resample
+from voiced.edge.service import RealtimeService
+from voiced.ports import Load
+from voiced.reports import Reports
+from voiced.simulator import Connection, Refusal, Scenario, Simulator, Turn
+
+MARGIN = Rules().wake_overlap
+
+
+@dataclass
+class Home:
+    """A daemon at work, and all it touches."""
+
+    daemon: Daemon
+    microphone: ScriptedMicrophone
+    ears: ScriptedEars
+    speaker: InstantSpeaker
+    simulator: Simulator
+    diary: Diary
+    settled: Remembered
+    running: "asyncio.Task[None]"
+
+    def speak(self, *, wake: bool = True) -> tuple[int, Samples]:
+        """Say the wake word and a question, then be silent long enough for the service to notice.
+
+        Returns the position at which the wake word was decided, and everything heard so far in this call.
+        """
+        sound = np.concatenate([load(SOUNDS / "hey_jarvis_1.wav"), noise(1.0)])
+        sound = sound[: len(sound) // 320 * 320]
+        woken = self.microphone.end + NOTES["hey_jarvis_1"]["wake_end"] // 320 * 320
+        if wake:
+            self.ears.wakes_at.add(woken)
+        self.microphone.hear(sound)
+        return woken, sound
+
+    async def command(self, name: str, payload: str = "") -> dict[str, Any]:
+        """Send a command as a client would, and return the answer."""
+        before = len(self.diary.answers)
+        self.daemon.post(Message(f"voiced/test/{name}", payload.encode(), "answers/here", b"42"))
+        await self.diary.until(lambda diary: len(diary.answers) > before)
+        topic, answer, correlation = self.diary.answers[-1]
+        assert (topic, correlation) == ("answers/here", b"42")
+        answered: dict[str, Any] = json.loads(answer)
+        return answered
+
+    async def until_told(self, kind: str, topic: str = "event/turn", count: int = 1) -> dict[str, Any]:
+        """Wait for the ``count``-th event of this kind."""
+        await self.diary.until(lambda diary: len(told(diary, topic, kind)) >= count)
+        return told(self.diary, topic, kind)[count - 1]
+
+    async def until_idle(self) -> None:
+        await self.diary.until(lambda diary: json.loads(diary.kept["state"])["state"] == "idle")
+
+    def states(self) -> list[str]:
+        """The states published, without repetitions."""
+        states: list[str] = []
+        for topic, payload in self.diary.history:
+            if topic == "state" and (state := json.loads(payload)["state"]) not in states[-1:]:
+                states.append(state)
+        return states
+
+
+def told(diary: Diary, topic: str, kind: str) -> list[dict[str, Any]]:
+    events = [json.loads(payload) for name, payload in diary.told if name == topic]
+    return [event for event in events if event["event_type"] == kind]
+
+
+QUICK = Scenario(
+    turns=(
+        Turn(user="What time is it?", assistant="It is twenty past nine.", sound="time.wav", transcription_delay_ms=50),
+        Turn(user="And tomorrow?", assistant="Sunny.", sound="weather.wav", transcription_delay_ms=50),
+    ),
+    pace=0,
+)
+
+
+def config_for_tests(**changes: Any) -> Config:
+    sections = {
+        "device": DeviceConfig(id="test"),
+        "conversation": ConversationConfig(follow_up_s=0.5, no_speech_s=1.0),
+        "mqtt": MqttConfig(host="127.0.0.1"),
+        **changes,
+    }
+    return Config(**sections)
+
+
+@asynccontextmanager
+async def at_home(
+    scenario: Scenario = QUICK,
+    config: Config | None = None,
+    *,
+    speaker: InstantSpeaker | None = None,
+    settled: Remembered | None = None,
+) -> AsyncIterator[Home]:
+    config = config or config_for_tests()
+    microphone, ears, diary = ScriptedMicrophone(), ScriptedEars(), Diary()
+    speaker, settled = speaker or InstantSpeaker(), settled or Remembered()
+    async with Simulator(scenario) as simulator, Credentials(config.realtime, environment={}) as credentials:
+        where = endpoint(config.realtime, url=simulator.url)
+        reports = Reports(
+            broker=diary, config=config, machine=lambda: Load(1.0, 1.0, None), today=lambda: datetime.now(UTC)
+        )
+        daemon = Daemon(
+            config,
+            where.dialect,
+            Parts(
+                microphone=microphone,
+                ears=ears,
+                speaker=speaker,
+                service=RealtimeService(where, credentials),
+                settled=settled,
+                resampler=Resampler,
+                clock=time.monotonic,
+            ),
+            reports,
+        )
+        speaker.notify = daemon.post
+        running = asyncio.create_task(daemon.run())
+        home = Home(daemon, microphone, ears, speaker, simulator, diary, settled, running)
+        try:
+            await diary.until(lambda diary: "state" in diary.kept)
+            yield home
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+
+
+def expected(sound: Samples, since: int) -> Samples:
+    """What the service must get of ``sound`` from a position on."""
+    return resample(sound[since:], MICROPHONE_RATE, SERVICE_RATE)
+
+
+def arrived_as_said(received: Samples, sound: Samples, since: int) -> None:
+    """Compare sample for sample; the converter still holds the last few."""
+    assert len(received) > 1.5 * SERVICE_RATE
+    assert np.array_equal(received, expected(sound, since)[: len(received)])
+
+
+async def test_a_conversation_with_a_follow_up() -> None:
+    async with at_home() as home:
+        woken, sound = home.speak()
+        turn = await home.until_told("finished")
+        assert turn["user"]["text"] == "What time is it?"
+        assert turn["assistant"]["text"] == "It is twenty past nine."
+        assert turn["source"] == "wake_word"
+        assert turn["wake_word"] == "hey_jarvis"
+        assert turn["latency_ms"]["end_of_speech_to_first_audio"] is not None
+        assert turn["usage"]["audio_output"] > 0
+        home.speak(wake=False)
+        follow_up = await home.until_told("finished", count=2)
+        assert follow_up["source"] == "follow_up"
+        assert (follow_up["turn"], follow_up["session"]) == (2, turn["session"])
+        ended = await home.until_told("ended", "event/session")
+        assert (ended["reason"], ended["turns"]) == ("silence", 2)
+        await home.until_idle()
+        round_trip = ["listening", "processing", "responding"]
+        assert home.states() == ["idle", *round_trip, *round_trip, "listening", "idle"]
+        session = home.simulator.sessions[0]
+        assert (await session.wait_closed())[0] == 1000
+        arrived_as_said(session.received_pcm[: 2 * SERVICE_RATE], sound, woken - MARGIN)
+        assert b"".join(pcm for _, _, pcm in home.speaker.played) == session.sent_pcm.tobytes()
+        assert home.daemon.lost_samples == 0
+        assert home.speaker.chimes == 1
+
+
+@pytest.mark.parametrize("delay_ms", [0, 700])
+async def test_nothing_said_while_connecting_is_lost(delay_ms: int) -> None:
+    scenario = QUICK.model_copy(update={"connections": (Connection(updated_delay_ms=delay_ms),)})
+    async with at_home(scenario) as home:
+        woken, sound = home.speak()
+        await home.until_told("finished")
+        arrived_as_said(home.simulator.sessions[0].received_pcm, sound, woken - MARGIN)
+        assert home.daemon.lost_samples == 0
+
+
+async def test_no_sound_goes_out_before_the_settings_hold() -> None:
+    async with at_home() as home:
+        home.speak()
+        await home.until_told("finished")
+        frames = home.simulator.sessions[0].client_events
+        assert frames[0]["type"] == "session.update"
+        updated = home.simulator.sessions[0].sent("session.updated")
+        first = next(frame for frame in home.simulator.sessions[0].client_frames if "append" in str(frame.text)[:60])
+        when = next(frame.at for frame in home.simulator.sessions[0].server_frames if frame.event in updated)
+        assert first.at >= when
+
+
+async def test_nothing_leaves_the_house_before_a_wake_word() -> None:
+    async with at_home() as home:
+        home.speak(wake=False)
+        await home.microphone.all_heard()
+        assert home.simulator.connections == 0
+        assert home.states() == ["idle"]
+
+
+async def test_a_wake_word_interrupts_and_the_service_learns_what_was_heard() -> None:
+    async with at_home(speaker=InstantSpeaker(holds=True)) as home:
+        home.speak()
+        await home.diary.until(lambda _: home.states()[-1:] == ["responding"])
+        session = home.simulator.sessions[0]
+        await session.wait_for("response.done")
+        await home.diary.until(lambda _: home.speaker.busy)
+        home.speak()
+        cut = await home.until_told("interrupted")
+        assert 0 < cut["assistant"]["interrupted_at_ms"] < cut["assistant"]["duration_ms"]
+        truncated = await session.wait_for("conversation.item.truncated")
+        assert truncated["audio_end_ms"] == cut["assistant"]["interrupted_at_ms"] - 85
+        assert home.speaker.cuts == 1
+        await home.until_told("started", count=2)
+        assert len(home.simulator.sessions) == 1
+
+
+async def test_asking_in_text_is_answered_with_the_answer() -> None:
+    async with at_home() as home:
+        answer = await home.command("command/ask", json.dumps({"text": "What time is it?", "id": "q1"}))
+        assert (answer["ok"], answer["id"], answer["action"]) == (True, "q1", "ask")
+        assert answer["result"]["text"] == "It is twenty past nine."
+        assert home.speaker.played
+        await home.until_idle()
+        assert home.simulator.sessions[0].received_pcm.size == 0
+
+
+async def test_a_text_profile_plays_nothing() -> None:
+    config = config_for_tests(profiles={"default": ProfileConfig(modalities=("text",))})
+    async with at_home(config=config) as home:
+        answer = await home.command("command/ask", "What time is it?")
+        assert answer["result"]["text"] == "It is twenty past nine."
+        assert not home.speaker.played
+        assert home.simulator.sessions[0].sent_pcm.size == 0
+
+
+async def test_saying_speaks_the_text_itself() -> None:
+    async with at_home() as home:
+        answer = await home.command("command/say", "Dinner is ready.")
+        assert answer["ok"]
+        turn = await home.until_told("finished")
+        assert turn["assistant"]["text"] == "Dinner is ready."
+        assert home.speaker.played
+
+
+async def test_listening_by_command_and_ending_by_command() -> None:
+    config = config_for_tests(conversation=ConversationConfig(no_speech_s=20))
+    async with at_home(config=config) as home:
+        assert (await home.command("command/listen", "PRESS"))["ok"]
+        await home.until_told("started", "event/session")
+        assert told(home.diary, "event/wake", "detected")[0]["source"] == "mqtt"
+        assert (await home.command("command/end"))["ok"]
+        ended = await home.until_told("ended", "event/session")
+        assert ended["reason"] == "command"
+        await home.until_idle()
+
+
+async def test_muting_ends_a_conversation_and_hears_nothing() -> None:
+    async with at_home(config=config_for_tests(conversation=ConversationConfig(no_speech_s=20))) as home:
+        await home.command("command/listen")
+        await home.until_told("started", "event/session")
+        assert (await home.command("set/mute", "ON"))["ok"]
+        assert (await home.until_told("ended", "event/session"))["reason"] == "muted"
+        assert json.loads(home.diary.kept["settings"])["mute"] is True
+        home.speak()
+        refused = await home.command("command/listen")
+        assert refused["error"]["code"] == "unavailable"
+        assert len(home.simulator.sessions) == 1
+        await home.command("set/mute", "OFF")
+        home.speak()
+        await home.until_told("finished")
+        assert home.ears.resets == 2
+
+
+async def test_mute_and_volume_outlive_a_restart() -> None:
+    settled = Remembered()
+    async with at_home(settled=settled) as home:
+        await home.command("set", json.dumps({"mute": True, "volume": 17}))
+        assert home.speaker.percent == 17
+    async with at_home(settled=settled) as home:
+        settings = json.loads(home.diary.kept["settings"])
+        assert (settings["mute"], settings["volume"], home.speaker.percent) == (True, 17, 17)
+
+
+@pytest.mark.parametrize("damaged", [{"volume": 900}, {"mute": "maybe", "volume": "loud"}, {"other": 1}])
+async def test_damaged_settings_are_not_believed(damaged: dict[str, object]) -> None:
+    async with at_home(settled=Remembered(**damaged)) as home:
+        settings = json.loads(home.diary.kept["settings"])
+        assert (settings["mute"], settings["volume"]) == (False, AudioConfig().volume)
+
+
+async def test_a_refusal_is_said_in_words_and_the_next_wake_tries_again() -> None:
+    refusal = Connection(
+        refuse=Refusal(status=401, code="401", message="Access denied due to invalid subscription key.")
+    )
+    async with at_home(QUICK.model_copy(update={"connections": (refusal,)})) as home:
+        home.speak()
+        error = await home.until_told("error", "event/error")
+        assert "401" in error["message"] or "key" in error["message"]
+        await home.until_idle()
+        assert home.speaker.chimes == 2  # the wake, and the bad news
+        home.speak()
+        await home.until_told("finished")
+        recovered = await home.until_told("recovered", "event/error")
+        assert recovered["code"] == "service"
+
+
+async def test_an_error_event_is_published_and_the_conversation_goes_on() -> None:
+    turn = Turn(assistant="Never", sound="time.wav", fault={"kind": "error", "code": "odd", "message": "Odd."})  # type: ignore[arg-type]
+    scenario = QUICK.model_copy(update={"turns": (turn, *QUICK.turns)})
+    async with at_home(scenario) as home:
+        home.speak()
+        assert (await home.until_told("error", "event/error"))["message"] == "Odd."
+        home.speak(wake=False)
+        await home.until_told("finished")
+
+
+async def test_a_dead_connection_fails_the_turn_and_the_next_wake_works() -> None:
+    turn = QUICK.turns[0].model_copy(update={"fault_times": 1})
+    turn = Turn.model_validate({**turn.model_dump(), "fault": {"kind": "abort", "after_ms": 200}})
+    async with at_home(QUICK.model_copy(update={"turns": (turn,)})) as home:
+        home.speak()
+        failed = await home.until_told("failed")
+        assert failed["error"]["code"] in {"closed", "unreachable"}
+        await home.until_idle()
+        home.speak()
+        await home.until_told("finished")
+
+
+async def test_a_busy_daemon_says_so() -> None:
+    async with at_home(speaker=InstantSpeaker(holds=True)) as home:
+        home.speak()
+        await home.diary.until(lambda _: home.states()[-1:] == ["responding"])
+        refused = await home.command("command/ask", "What time is it?")
+        assert refused["error"]["code"] == "busy"
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "code"),
+    [
+        ("command/dance", "", "unknown_action"),
+        ("command/say", "", "invalid"),
+        ("set/volume", "loud", "invalid"),
+        ("set", "{", "invalid"),
+        ("command/listen", '{"profile": "nobody"}', "invalid"),
+    ],
+)
+async def test_a_bad_command_is_answered_and_survived(topic: str, payload: str, code: str) -> None:
+    async with at_home() as home:
+        answer = await home.command(topic, payload)
+        assert (answer["ok"], answer["error"]["code"]) == (False, code)
+        assert (await home.command("command/ping"))["ok"]
+
+
+async def test_leaving_closes_the_session_politely() -> None:
+    async with at_home(config=config_for_tests(conversation=ConversationConfig(no_speech_s=20))) as home:
+        await home.command("command/listen")
+        await home.until_told("started", "event/session")
+    assert home.simulator.sessions[0].closed is not None
+    assert home.simulator.sessions[0].closed[0] == 1000
+    assert told(home.diary, "event/session", "ended")[0]["reason"] == "shutdown"
+
+
+async def test_a_recording_that_is_over_ends_the_daemon_after_the_conversation() -> None:
+    async with at_home() as home:
+        home.speak()
+        home.microphone.run_out()
+        async with asyncio.timeout(10):
+            await home.running
+        assert len(told(home.diary, "event/turn", "finished")) == 1
+
+
+async def test_transcripts_off_publishes_no_texts() -> None:
+    config = config_for_tests(mqtt=MqttConfig(host="127.0.0.1", transcripts="off"))
+    async with at_home(config=config) as home:
+        home.speak()
+        await home.until_told("finished")
+        for _, payload in home.diary.history:
+            assert "twenty past" not in payload
+            assert "What time" not in payload
+
+
+async def test_the_next_session_is_told_what_was_said() -> None:
+    async with at_home() as home:
+        home.speak()
+        await home.until_told("finished")
+        await home.until_told("ended", "event/session")
+        home.speak()
+        await home.until_told("finished", count=2)
+        items = [item["item"] for item in home.simulator.sessions[1].received("conversation.item.create")]
+        assert [item["content"][0]["text"] for item in items] == ["What time is it?", "It is twenty past nine."]
+
+
+def test_the_wake_overlap_reaches_back_far_enough() -> None:
+    """Scores cross at most 205 ms after the word's end; sound must begin 200 ms before it."""
+    assert MARGIN >= (205 + 200) * MICROPHONE_RATE // 1000
