@@ -1,0 +1,297 @@
+"""The front door: commands, and exit statuses."""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from voiced import __version__, configfile
+from voiced.config import Config
+from voiced.errors import CommandError, ConfigError, VoicedError
+
+# Each command imports what it needs: `voiced status` must not load sound, models and the protocol.
+# ruff: noqa: PLC0415
+
+logger = logging.getLogger(__name__)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command line and return its exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return 2
+    try:
+        status: int = options.command(options)
+    except ConfigError as exc:
+        for problem in exc.problems:
+            _say(problem)
+        return exc.exit_status
+    except VoicedError as exc:
+        _say(str(exc))
+        return exc.exit_status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 1
+    return status
+
+
+# --- the daemon, and the whole of it --------------------------------------------------------------------------------
+
+
+def _run(options: argparse.Namespace) -> int:
+    from voiced import house
+    from voiced.edge.supervisor import Supervisor
+
+    config = _config(options)
+    _log(config.log.level)
+
+    async def run() -> None:
+        supervisor = Supervisor.from_environment(os.environ, os.getpid())
+        async with house.opened(config, os.environ, give_up=house.give_up) as home:
+            await house.live(home, supervisor)
+
+    _until_stopped(run)
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from voiced import demo
+
+    _log("warning")
+    report = _until_stopped(lambda: demo.run(os.environ, keep=options.keep, say=_say))
+    if report is None:
+        return 130
+    if options.json:
+        _print_json(report)
+    else:
+        words = "one whole conversation" if report["ok"] else "something did not happen; the lines above say what did"
+        print(f"{words}. The answers as they were played: {report['files']['played']}")
+    return 0 if report["ok"] else 1
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    from voiced.simulator import serve_forever
+
+    _log("warning")
+    try:
+        asyncio.run(serve_forever(print, port=options.port, scenario=options.scenario))
+    except OSError as exc:
+        raise VoicedError(f"port {options.port} cannot be opened: {exc.strerror}; take another with --port") from exc
+    return 0
+
+
+# --- a running daemon -----------------------------------------------------------------------------------------------
+
+
+def _remote(options: argparse.Namespace, action: str, **fields: object) -> Any:
+    from voiced.core.mqtt.topics import Topics
+    from voiced.edge.remote import RemoteControl
+
+    config = _config(options)
+    if not config.mqtt.host:
+        raise CommandError("mqtt.host is empty, and commands reach the daemon over MQTT only", code="unavailable")
+    topics = Topics(config.mqtt.base_topic, config.device.id, config.mqtt.discovery_prefix)
+    with RemoteControl(config.mqtt, topics) as remote:
+        if action == "status":
+            return remote.status()
+        if action == "set":
+            return remote.set(**fields)
+        return remote.command(action, **fields)  # type: ignore[arg-type]  # patience_s is among them
+
+
+def _listen(options: argparse.Namespace) -> int:
+    _remote(options, "listen")
+    return 0
+
+
+def _stop(options: argparse.Namespace) -> int:
+    _remote(options, "stop")
+    return 0
+
+
+def _speak(options: argparse.Namespace) -> int:
+    _remote(options, "say", text=" ".join(options.text), patience_s=ANSWER_S)
+    return 0
+
+
+def _ask(options: argparse.Namespace) -> int:
+    text = " ".join(options.text)
+    try:
+        result = None if options.direct else _remote(options, "ask", text=text, patience_s=ANSWER_S)
+    except CommandError as exc:
+        if exc.code != "unavailable":
+            raise
+        logger.debug("no daemon: %s", exc)
+        result = None
+    if result is not None:
+        print(result.get("text") or "")
+        return 0
+    from voiced import direct
+
+    config = _config(options)
+    _log("warning")
+    _until_stopped(lambda: direct.ask(config, os.environ, text, write=_write))
+    print()
+    return 0
+
+
+def _mute(options: argparse.Namespace) -> int:
+    _remote(options, "set", mute=options.name == "mute")
+    return 0
+
+
+def _volume(options: argparse.Namespace) -> int:
+    _remote(options, "set", volume=options.percent)
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    status = _remote(options, "status")
+    if options.json:
+        _print_json(status)
+        return 0
+    state, settings, health = (status.get(key, {}) for key in ("state", "settings", "health"))
+    print(f"{status['availability']}; {state.get('state', 'unknown')}" + ("; muted" if state.get("muted") else ""))
+    print(f"volume {settings.get('volume', '?')} %; service {health.get('cloud', '?')}")
+    for problem in health.get("problems", []):
+        print(f"problem since {problem['since']}: {problem['message']}")
+    return 0 if status["availability"] == "online" else 1
+
+
+# --- looking around -------------------------------------------------------------------------------------------------
+
+
+def _devices(options: argparse.Namespace) -> int:
+    from voiced.edge.soundcard import devices
+
+    found = devices()
+    if options.json:
+        _print_json([device.as_json() for device in found])
+        return 0
+    for device in found:
+        ways = " and ".join(way for way, is_one in (("input", device.inputs), ("output", device.outputs)) if is_one)
+        print(f"{device.name}  ({ways})")
+    if not found:
+        print("no sound devices; is the sound card plugged in, and are you in the group audio?", file=sys.stderr)
+    return 0
+
+
+def _models(options: argparse.Namespace) -> int:
+    from voiced.edge import models
+
+    if options.fetch:
+        for path in models.fetch():
+            _say(f"fetched {path}")
+    found = models.find_models(_config(options).wake.models_dir)
+    if options.json:
+        _print_json(found.as_json())
+        return 0
+    for model in found.as_json()["models"]:
+        print(f"{model['name']:<16} {'ok ' if model['ok'] else 'BAD'} {model['licence']:<16} {model['path']}")
+    return 0
+
+
+def _show_config(options: argparse.Namespace) -> int:
+    if options.schema:
+        _print_json(Config.model_json_schema())
+    else:
+        _print_json(_config(options).model_dump(mode="json"))
+    return 0
+
+
+# --- the parser -----------------------------------------------------------------------------------------------------
+
+ANSWER_S = 60.0
+"""An answer is given when it has been heard."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="voiced", description="A voice daemon with a wake word of its own.")
+    parser.add_argument("--version", action="version", version=f"voiced {__version__}")
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(metavar="COMMAND")
+
+    def add(name: str, command: Callable[[argparse.Namespace], int], meaning: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=meaning, description=meaning[0].upper() + meaning[1:] + ".")
+        made.set_defaults(command=command, name=name)
+        made.add_argument("-c", dest="config", metavar="FILE", help="configuration file")
+        return made
+
+    add("run", _run, "run the daemon in the foreground")
+    demo = add("demo", _demo, "hold one whole conversation with nothing of yours")
+    demo.add_argument("--json", action="store_true", help="print a report as JSON")
+    demo.add_argument("--keep", type=Path, metavar="DIR", help="where to write what was played")
+    add("devices", _devices, "list microphones and speakers").add_argument("--json", action="store_true")
+    for name, command, meaning in (
+        ("say", _speak, "have a running daemon speak a text"),
+        ("ask", _ask, "send a text and play or print the answer"),
+    ):
+        made = add(name, command, meaning)
+        made.add_argument("text", nargs="+")
+        if name == "ask":
+            made.add_argument("--direct", action="store_true", help="ask the service without a daemon")
+    add("listen", _listen, "have a running daemon listen, as if woken")
+    add("stop", _stop, "have a running daemon fall silent")
+    add("mute", _mute, "close the microphone of a running daemon")
+    add("unmute", _mute, "open it again")
+    add("volume", _volume, "set the loudness of a running daemon").add_argument("percent", type=int)
+    add("status", _status, "say how a running daemon is").add_argument("--json", action="store_true")
+    simulate = add("simulate", _simulate, "run the simulator of the Realtime service alone")
+    simulate.add_argument("--port", type=int, default=8765)
+    simulate.add_argument("--scenario", type=Path, metavar="FILE", help="what it says, TOML or JSON")
+    models = add("models", _models, "list wake models, or fetch those that are missing")
+    models.add_argument("fetch", nargs="?", choices=["fetch"])
+    models.add_argument("--json", action="store_true")
+    show = add("config", _show_config, "show the configuration that holds")
+    show.add_argument("--schema", action="store_true", help="show its JSON Schema instead")
+    return parser
+
+
+# --- shared ---------------------------------------------------------------------------------------------------------
+
+
+def _config(options: argparse.Namespace) -> Config:
+    return configfile.load(configfile.find(os.environ, options.config), os.environ)
+
+
+def _log(level: str) -> None:
+    # journald stamps the time itself
+    stamp = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
+    logging.basicConfig(level=level.upper(), format=f"{stamp}%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _write(text: str) -> None:
+    print(text, end="", flush=True)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def _until_stopped(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """Run ``work`` and return its result; SIGTERM and SIGINT cancel it, so that it closes what it opened."""
+
+    async def run() -> Any:
+        task = asyncio.ensure_future(work())
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, task.cancel)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            return None
+
+    return asyncio.run(run())

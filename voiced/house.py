@@ -1,0 +1,250 @@
+"""Opens the real parts around the daemon, lives in them, and closes them in reverse order."""
+
+import asyncio
+import logging
+import os
+import platform
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from voiced import __version__
+from voiced.app import Daemon, Parts
+from voiced.config import Config
+from voiced.core.discovery import Device, device_message
+from voiced.core.ears import Ears
+from voiced.core.mqtt import payloads
+from voiced.core.mqtt.topics import Topics
+from voiced.core.playout import PlayoutEvent
+from voiced.core.realtime.endpoint import Endpoint, endpoint
+from voiced.core.wake import WakeRules, WordRule, threshold_of
+from voiced.edge.broker import MqttBroker
+from voiced.edge.credentials import Credentials
+from voiced.edge.machine import load_meter
+from voiced.edge.models import find_models
+from voiced.edge.resample import Resampler
+from voiced.edge.service import RealtimeService
+from voiced.edge.sound import open_sound
+from voiced.edge.store import SettingsFile, state_directory
+from voiced.edge.supervisor import Supervisor
+from voiced.edge.vad import Vad
+from voiced.edge.wakemodel import WakeModels
+from voiced.ports import Broker, Microphone, Speaker
+from voiced.reports import Reports
+from voiced.simulator import Simulator, load_scenario
+
+logger = logging.getLogger(__name__)
+
+BEAT_S = 0.5
+"""Between two looks at the parts."""
+
+HEALTH_S = 60.0
+"""``health`` is published at least this often."""
+
+DEAF_S = 5.0
+"""Without a frame for so long, and no reason known, the daemon is not well, and systemd is not told that it is."""
+
+
+class NoBroker:
+    """Nobody to tell; fits :class:`voiced.ports.Broker`. For ``mqtt.host = ""``."""
+
+    connected = False
+    problem = None
+    health = payloads.BrokerHealth()
+
+    def keep(self, topic: str, payload: str, *, expiry_s: int | None = None) -> None:
+        """Forget it."""
+
+    def tell(self, topic: str, payload: str) -> None:
+        """Forget it."""
+
+    def answer(self, topic: str, payload: str, correlation: bytes | None) -> None:
+        """Forget it."""
+
+    def republish(self, names: tuple[str, ...] = ()) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """What is open."""
+
+    daemon: Daemon
+    microphone: Microphone
+    speaker: Speaker
+    broker: Broker
+    reports: Reports
+    endpoint: Endpoint
+    simulator: Simulator | None
+
+
+@asynccontextmanager
+async def opened(
+    config: Config,
+    environ: Mapping[str, str],
+    *,
+    give_up: Callable[[], None],
+    simulator: Simulator | None = None,
+) -> AsyncIterator[House]:
+    """Open everything but the line to the service.
+
+    Args:
+        config: What the user wants.
+        environ: For secrets and places.
+        give_up: Ends the process; called when a sound device hangs beyond repair.
+        simulator: An entered one, for provider ``simulator``; by default one is started.
+
+    Raises:
+        VoicedError: If a part that cannot come by itself later is missing: a model, a file, a password.
+
+    """
+    ears = _ears(config)
+    async with AsyncExitStack() as parts:
+        if config.realtime.provider == "simulator" and simulator is None:
+            simulator = await parts.enter_async_context(Simulator(load_scenario(), record=False))
+            logger.warning("no cloud service is configured: a simulator with canned answers stands in for it")
+        where = endpoint(config.realtime, url=None if simulator is None else simulator.url)
+        credentials = await parts.enter_async_context(Credentials(config.realtime, environment=environ))
+        broker = await _broker(config, parts)
+        reports = Reports(broker=broker, config=config, machine=load_meter(), today=lambda: datetime.now(UTC))
+        # The daemon exists before the first playout event: nothing plays before it says so.
+        daemons: list[Daemon] = []
+        loop = asyncio.get_running_loop()
+
+        def heard(event: PlayoutEvent) -> None:
+            loop.call_soon_threadsafe(daemons[0].post, event)
+
+        microphone, speaker = await parts.enter_async_context(open_sound(config.audio, notify=heard, give_up=give_up))
+        daemon = Daemon(
+            config,
+            where.dialect,
+            Parts(
+                microphone=microphone,
+                ears=ears,
+                speaker=speaker,
+                service=RealtimeService(where, credentials, ca_file=config.realtime.ca_file),
+                settled=SettingsFile(state_directory(environ) / "settings.json"),
+                resampler=Resampler,
+                clock=time.monotonic,
+            ),
+            reports,
+        )
+        daemons.append(daemon)
+        reports.info(_info(config))
+        for wish in (*config.unmet(), *where.warnings):
+            logger.warning("%s", wish)
+        for number, wish in enumerate((*config.unmet(), *where.warnings)):
+            reports.problem(f"configuration_{number}", wish)
+        yield House(
+            daemon=daemon,
+            microphone=microphone,
+            speaker=speaker,
+            broker=broker,
+            reports=reports,
+            endpoint=where,
+            simulator=simulator,
+        )
+
+
+async def live(house: House, supervisor: Supervisor) -> None:
+    """Run until cancelled, or until a recording instead of a microphone is over."""
+    daemon = house.daemon
+    logger.info("voiced %s talks to %s", __version__, house.endpoint.describe())
+    watching = [asyncio.create_task(_watch(house, supervisor), name="watch")]
+    if isinstance(house.broker, MqttBroker):
+        watching.append(asyncio.create_task(_obey(house.broker, daemon), name="obey"))
+    running = asyncio.create_task(daemon.run(), name="daemon")
+    try:
+        done, _ = await asyncio.wait({running, *watching}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        supervisor.stopping("closing")
+        for task in (running, *watching):
+            task.cancel()
+        await asyncio.gather(running, *watching, return_exceptions=True)
+
+
+async def _obey(broker: MqttBroker, daemon: Daemon) -> None:
+    async for message in broker.commands():
+        daemon.post(message)
+
+
+async def _watch(house: House, supervisor: Supervisor) -> None:
+    """Look after the parts: report what is wrong with them, and tell systemd that all is well."""
+    frames, last_frame, last_health = 0, time.monotonic(), 0.0
+    is_ready = False
+    status = ""
+    while True:
+        now = time.monotonic()
+        if house.daemon.frames != frames:
+            frames, last_frame = house.daemon.frames, now
+        missing = house.microphone.problem
+        house.reports.problem("microphone", missing)
+        house.reports.problem("speaker", house.speaker.problem)
+        house.reports.problem("mqtt", house.broker.problem)
+        due = now - last_health >= HEALTH_S
+        house.reports.health(overruns=house.microphone.overruns, always=due)
+        if due:
+            last_health = now
+        if not is_ready and (frames or missing):
+            is_ready = True
+            supervisor.ready("listening" if frames else "no microphone yet")
+        # A microphone that is known to be gone is being reopened; a restart would not bring it back.
+        if now - last_frame < DEAF_S or missing is not None:
+            supervisor.alive()
+        if is_ready and (said := missing or house.daemon.status) != status:
+            status = said
+            supervisor.status(status)
+        await asyncio.sleep(BEAT_S)
+
+
+async def _broker(config: Config, parts: AsyncExitStack) -> Broker:
+    if not config.mqtt.host:
+        return NoBroker()
+    topics = Topics(config.mqtt.base_topic, config.device.id, config.mqtt.discovery_prefix)
+    device = Device(
+        topics,
+        __version__,
+        name=config.device.name,
+        area=config.device.area,
+        wake_words=tuple(word.model for word in config.wake.words),
+    )
+    message = device_message(device) if config.mqtt.discovery else None
+    return await parts.enter_async_context(MqttBroker(config=config.mqtt, topics=topics, discovery=message))
+
+
+def _ears(config: Config) -> Ears:
+    words = config.wake.words
+    models = WakeModels(find_models(config.wake.models_dir), [word.model for word in words])
+    usual = threshold_of(config.wake.sensitivity)
+    rules = WakeRules(
+        words=tuple(WordRule(word.model, usual if word.threshold is None else word.threshold) for word in words),
+        cold_steps=models.cold_steps,
+    )
+    return Ears(speech=Vad(), score=models, forget=models.reset, rules=rules)
+
+
+def _info(config: Config) -> payloads.Info:
+    return payloads.Info(
+        id=config.device.id,
+        version=__version__,
+        started=datetime.now(UTC),
+        host=platform.node(),
+        platform=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        provider=config.realtime.provider,
+        model=config.realtime.deployment,
+        base_topic=config.mqtt.base_topic,
+        wake_words=tuple(word.model for word in config.wake.words),
+        voices=tuple(sorted({profile.voice for profile in config.profiles.values()})),
+        personas=tuple(config.profiles),
+        features=("follow_up", "wake_barge_in", *(("transcripts",) if config.mqtt.transcripts != "off" else ())),
+    )
+
+
+def give_up() -> None:
+    """End at once: a sound device hangs, and so would an orderly exit. systemd starts the daemon again."""
+    logging.shutdown()
+    os._exit(75)
