@@ -122,8 +122,14 @@ def _message(value: Any) -> dict[int, list[Any]]:
     return fields
 
 
+def _bytes(value: Any) -> bytes:
+    if not isinstance(value, memoryview):
+        raise _BrokenError("a number stands where text belongs")
+    return bytes(value)
+
+
 def _text(values: list[Any] | None) -> str:
-    return bytes(values[-1]).decode() if values else ""
+    return _bytes(values[-1]).decode() if values else ""
 
 
 def _signed(value: int) -> int:
@@ -160,8 +166,8 @@ def _node(fields: dict[int, list[Any]]) -> Node:
     op = _text(fields.get(4))
     return Node(
         op=op if domain in {"", "ai.onnx"} else f"{domain}.{op}",
-        inputs=tuple(bytes(value).decode() for value in fields.get(1, ())),
-        outputs=tuple(bytes(value).decode() for value in fields.get(2, ())),
+        inputs=tuple(_bytes(value).decode() for value in fields.get(1, ())),
+        outputs=tuple(_bytes(value).decode() for value in fields.get(2, ())),
         attributes=dict(_attribute(_message(value)) for value in fields.get(5, ())),
     )
 
@@ -173,7 +179,7 @@ def _attribute(fields: dict[int, list[Any]]) -> tuple[str, Any]:
     if 3 in fields:
         return name, _signed(fields[3][-1])
     if 4 in fields:
-        return name, bytes(fields[4][-1])
+        return name, _bytes(fields[4][-1])
     if 5 in fields:
         return name, _tensor(_message(fields[5][-1]))[1]
     if 6 in fields:

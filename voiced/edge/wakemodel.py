@@ -14,6 +14,9 @@ from voiced.edge.models import MEL, Model, Models
 from voiced.edge.onnxfile import Array, Graph, read
 from voiced.errors import ModelError
 
+_LONGEST = 750
+"""Embeddings a classifier may look at: a minute."""
+
 Classify: TypeAlias = Callable[[Array], Array]
 
 
@@ -90,16 +93,17 @@ def _load(model: Model) -> _Word:
     graph = read(model.check())
     shape = graph.inputs[0][1] if len(graph.inputs) == 1 else ()
     window = shape[1] if len(shape) == 3 and shape[2] == EMBEDDING else None
-    if not window:
+    if window is None or not 0 < window <= _LONGEST:
         raise ModelError(
             f'wake model "{model.name}" ({model.path}) is no wake-word classifier: it takes '
             f"{shape or 'several inputs'}, not (1, n, {EMBEDDING}) embeddings"
         )
-    word = _Word(model.name, window, _classifier(model, graph))
     try:
+        word = _Word(model.name, window, _classifier(model, graph))
         score = word.score(np.zeros((window, EMBEDDING), np.float32))
     except (ValueError, KeyError, IndexError, TypeError) as exc:
-        raise ModelError(f'wake model "{model.name}" ({model.path}) does not fit together: {exc}') from exc
+        reason = f"nothing makes {exc}" if isinstance(exc, KeyError) else exc
+        raise ModelError(f'wake model "{model.name}" ({model.path}) does not fit together: {reason}') from exc
     if not 0 <= score <= 1:
         raise ModelError(f'wake model "{model.name}" ({model.path}) gives {score}, not a score from 0 to 1')
     return word
