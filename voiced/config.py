@@ -121,7 +121,7 @@ class RealtimeConfig(_Section):
         if self.provider in {"azure", "azure-preview", "voice-live"}:
             if not self.endpoint:
                 raise ValueError(
-                    f'endpoint: provider "{self.provider}" needs one like "{_ENDPOINT}"; AZURE_OPENAI_ENDPOINT sets it too'
+                    f'endpoint: "{self.provider}" needs one, like "{_ENDPOINT}"; AZURE_OPENAI_ENDPOINT sets it too'
                 )
             if not re.match(r"^(https?|wss?)://[^/\s]+", self.endpoint):
                 raise ValueError(f'endpoint: must be a URL like "{_ENDPOINT}", not "{self.endpoint}"')
@@ -231,6 +231,4 @@ class Config(_Section):
             wishes.append('conversation.connect = "speech" is not built yet; the session opens at the wake word')
         if self.audio.echo_cancellation == "on":
             wishes.append("no echo canceller in this version; the microphone is held back while an answer plays")
-        if self.realtime.provider == "azure-preview":
-            wishes.append('the preview API of Azure OpenAI is retired; use provider "azure"')
         return wishes
