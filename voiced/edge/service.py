@@ -8,14 +8,14 @@ import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import ConcurrencyError, ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 from voiced import __version__
 from voiced.core.realtime import refusal
@@ -68,7 +68,7 @@ class _Connect(connect):
         here = urlsplit(self.uri)[:2]
         try:
             there = super().process_redirect(exc)
-        except InvalidURI:  # an https:// one, for example
+        except (InvalidURI, ValueError):  # an https:// one, for example, or none at all
             return exc
         return there if isinstance(there, str) and urlsplit(there)[:2] == here else exc
 
@@ -137,7 +137,19 @@ class RealtimeSession:
     async def close(self) -> None:
         """Close with code 1000; does nothing if the session is over."""
         self._closing = True
-        await self._line.close()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._line.close(), name="close")
+                tasks.create_task(self._drain(), name="drain")
+        except asyncio.CancelledError:
+            self._line.transport.abort()  # whoever is in a hurry still leaves no socket behind
+            raise
+
+    async def _drain(self) -> None:
+        """Read on until the end: behind a full queue the service's answer to our close would never be seen."""
+        with suppress(ConnectionClosed, ConcurrencyError):  # the latter: somebody else still reads
+            while True:
+                await self._line.recv()
 
     async def _greeting(self) -> SessionCreated:
         problem = ""
@@ -354,6 +366,10 @@ def _unreachable(endpoint: Endpoint, exc: Exception, waited_s: float) -> Service
             )
         case ConnectionRefusedError():
             return ServiceError(f"Nothing listens at {host}; check [realtime] and whether the server runs.")
+        case ConnectionError():
+            return ServiceError(
+                f"{host} hung up while the connection was made; check scheme and port of the address, and the network."
+            )
         case OSError():
             return ServiceError(f"{host} cannot be reached ({exc.strerror or exc}); check the network.")
     raise AssertionError(exc)
