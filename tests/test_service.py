@@ -82,7 +82,7 @@ async def test_opens_sets_up_talks_and_closes(
     assert done.usage.output_audio > 0
 
 
-@pytest.mark.parametrize("provider", ["azure", "azure-preview"])
+@pytest.mark.parametrize("provider", ["azure", "azure-preview", "voice-live"])
 async def test_a_literal_text_is_spoken_word_for_word_and_not_remembered(provider: str) -> None:
     async with Simulator(scenario(pace=0)) as simulator, service(simulator.url, provider).open(SETTINGS) as session:
         await session.send(ev.CreateResponse(literal='Your timer "tea" is over.'))
