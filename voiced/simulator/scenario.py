@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from voiced.errors import ConfigError
 
@@ -148,11 +148,18 @@ class Connection(_Part):
     ends: End | None = None
 
 
+def _some(turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+    # not min_length, which counts good turns only and so complains about bad ones twice
+    if not turns:
+        raise ValueError("give at least one turn")
+    return turns
+
+
 class Scenario(_Part):
     """A conversation, and the connections it happens on."""
 
     name: str = "scenario"
-    turns: Annotated[tuple[Turn, ...], Field(min_length=1)]
+    turns: Annotated[tuple[Turn, ...], AfterValidator(_some)]
     when_over: Literal["repeat", "last"] = "repeat"
     """Begin again after the last turn, or stay with it."""
     every_session: bool = True
