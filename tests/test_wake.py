@@ -22,8 +22,9 @@ def warm(rules: WakeRules = RULES) -> WakeJudge:
     judge = WakeJudge(rules)
     assert not judge.warm
     assert not hear(judge, *[tuple(1.0 for _ in rules.words)] * rules.cold_steps, start=-rules.cold_steps * STEP)
-    assert judge.warm
+    assert not judge.warm
     hear(judge, tuple(0.0 for _ in rules.words), start=-STEP)
+    assert judge.warm
     return judge
 
 

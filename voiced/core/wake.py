@@ -85,8 +85,8 @@ class WakeJudge:
 
     @property
     def warm(self) -> bool:
-        """Whether the next row counts."""
-        return self._rows >= self._rules.cold_steps
+        """Whether the last row counted."""
+        return self._rows > self._rules.cold_steps
 
     def restart(self) -> None:
         """The models forgot what they heard: the next rows mean nothing. Refractory times run on."""
@@ -99,7 +99,7 @@ class WakeJudge:
         Of several words that are heard in the same step the one with the greatest margin wins.
         """
         self._rows += 1
-        if self._rows <= self._rules.cold_steps:
+        if not self.warm:
             return None
         heard: list[Wake] = []
         for index, (rule, score) in enumerate(zip(self._rules.words, scores, strict=True)):
