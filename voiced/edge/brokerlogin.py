@@ -12,6 +12,17 @@ PATIENCE_S = 5.0
 """Seconds to wait for the broker in each step of :func:`trouble`."""
 
 
+class _TidySocket(ssl.SSLSocket):
+    """A TLS socket that is closed when the handshake fails, which paho leaves to the garbage collector."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - the signature of ssl
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
 def password(config: MqttConfig) -> str | None:
     """Return the password: from ``mqtt.password_file``, else a systemd credential, else the environment.
 
@@ -42,38 +53,60 @@ def tls_context(config: MqttConfig) -> ssl.SSLContext | None:
     if not config.tls:
         return None
     try:
-        return ssl.create_default_context(cafile=config.ca_file or None)
+        context = ssl.create_default_context(cafile=config.ca_file or None)
     except (OSError, ssl.SSLError) as exc:
         raise ConfigError(
             f"mqtt.ca_file: cannot read certificates from {config.ca_file}: {exc}; it must hold PEM certificates"
         ) from exc
+    context.sslsocket_class = _TidySocket
+    return context
+
+
+def host(config: MqttConfig) -> str:
+    """Return the broker's host.
+
+    Raises:
+        ConfigError: If it cannot be a host name; looking it up would raise what the MQTT client does not expect.
+
+    """
+    try:
+        config.host.encode("idna")
+    except UnicodeError as exc:
+        raise ConfigError(f"mqtt.host: {config.host!r} cannot be a host name ({exc}); like localhost") from exc
+    return config.host
 
 
 def trouble(config: MqttConfig) -> str | None:
     """Return why the broker cannot be reached, as a sentence; ``None`` where it can. Waits seconds."""
     where = f"{config.host}:{config.port}"
     try:
-        with socket.create_connection((config.host, config.port), timeout=PATIENCE_S) as plain:
-            context = tls_context(config)
-            if context is not None:
-                context.wrap_socket(plain, server_hostname=config.host).close()
+        context = tls_context(config)
+        with socket.create_connection((host(config), config.port), timeout=PATIENCE_S) as plain:
+            return None if context is None else _tls_trouble(context, plain, config)
     except socket.gaierror as exc:
         return f"the name of the MQTT broker {config.host} is not known ({exc.strerror}); check mqtt.host and the DNS"
     except ConnectionRefusedError:
         return f"no MQTT broker listens at {where} (connection refused); check mqtt.host and mqtt.port, or start it"
-    except ssl.SSLCertVerificationError as exc:
-        return (
-            f"the certificate of the MQTT broker at {where} is not trusted ({exc.verify_message}); "
-            "set mqtt.ca_file to the CA that signed it, and mqtt.host to a name in it"
-        )
-    except ssl.SSLError as exc:
-        return f"the MQTT broker at {where} speaks no TLS ({exc.reason}); check mqtt.port, or set mqtt.tls = false"
     except TimeoutError:
         return f"the MQTT broker at {where} does not answer within {PATIENCE_S:g} s; check mqtt.host and the network"
     except OSError as exc:
         return f"the MQTT broker at {where} cannot be reached ({exc.strerror or exc}); check mqtt.host and the network"
     except ConfigError as exc:
         return str(exc)
+
+
+def _tls_trouble(context: ssl.SSLContext, plain: socket.socket, config: MqttConfig) -> str | None:
+    where = f"{config.host}:{config.port}"
+    try:
+        context.wrap_socket(plain, server_hostname=config.host).close()
+    except ssl.SSLCertVerificationError as exc:
+        return (
+            f"the certificate of the MQTT broker at {where} is not trusted ({exc.verify_message}); "
+            "set mqtt.ca_file to the CA that signed it, and mqtt.host to a name in it"
+        )
+    except OSError as exc:
+        why = exc.strerror or exc
+        return f"the MQTT broker at {where} seems to speak no TLS ({why}); check mqtt.port, or set mqtt.tls = false"
     return None
 
 

@@ -7,6 +7,7 @@ import shutil
 import socket
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,7 +15,8 @@ from typing import Self
 from voiced.errors import VoicedError
 
 START_PATIENCE_S = 10.0
-STOP_PATIENCE_S = 5.0
+STOP_ATTEMPTS = 10
+STOP_PATIENCE_S = 0.5
 _ATTEMPTS = 3
 
 
@@ -107,11 +109,15 @@ class Mosquitto:
         self._process = self._reader = None
         if process is None or reader is None:
             return
-        if process.returncode is None:
-            process.kill() if kill else process.terminate()
-            try:
+        # a signal that comes between its "running" and its main loop is forgotten: say it again
+        for _ in range(0 if kill else STOP_ATTEMPTS):
+            with suppress(ProcessLookupError, TimeoutError):
+                process.terminate()
                 await asyncio.wait_for(process.wait(), STOP_PATIENCE_S)
-            except TimeoutError:
+            if process.returncode is not None:
+                break
+        else:
+            with suppress(ProcessLookupError):
                 process.kill()
         await process.wait()
         await reader

@@ -26,6 +26,8 @@ SESSION_EXPIRY_S = 30
 RECEIVE_MAXIMUM = 65_535
 """What a broker takes unconfirmed if it does not say."""
 
+logger = logging.getLogger(__name__)
+
 
 class Listener(Protocol):
     """Who hears what becomes of a link."""
@@ -81,9 +83,10 @@ class Link:
             longest_pause_s: Between two attempts to connect; the first pauses are shorter.
 
         Raises:
-            ConfigError: If the password or the certificates cannot be read.
+            ConfigError: If the password or the certificates cannot be read, or the host cannot be one.
 
         """
+        self._host = brokerlogin.host(config)
         self._config = config
         self._subscriptions = subscriptions
         self._listener = listener
@@ -96,7 +99,7 @@ class Link:
         client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol)
         self._client = client
         client.suppress_exceptions = True
-        client.enable_logger(logging.getLogger(f"{__name__}.paho"))
+        client.on_log = self._on_log
         client.connect_timeout = brokerlogin.PATIENCE_S
         client.reconnect_delay_set(1, longest_pause_s)
         if config.username:
@@ -118,7 +121,7 @@ class Link:
         """Begin to connect; does not wait for it."""
         expiry_s = 0 if self._will is None else SESSION_EXPIRY_S
         self._client.connect_async(
-            self._config.host,
+            self._host,
             self._config.port,
             keepalive=KEEPALIVE_S,
             properties=self._properties(PacketTypes.CONNECT, SessionExpiryInterval=expiry_s),
@@ -127,9 +130,13 @@ class Link:
 
     def close(self) -> None:
         """Disconnect, so that the will is not sent, and end the thread. Waits up to some seconds; no news follows."""
+        if self._closed:
+            return
         self._closed = True
         self._client.disconnect()
         self._client.loop_stop()
+        # paho closes its inner pair of sockets when it is forgotten; do not leave that to the garbage collector
+        del self._client
 
     def publish(  # noqa: PLR0913 - what a message may carry
         self,
@@ -172,6 +179,10 @@ class Link:
                 call(*args, **named)
 
         self._post_on(deliver)
+
+    def _on_log(self, _client: paho.Client, _data: Any, _level: int, text: str) -> None:
+        # paho repeats every failed attempt as an error; the listener says each once
+        logger.log(logging.ERROR if text.startswith("Caught exception") else logging.DEBUG, "paho: %s", text)
 
     def _on_connect(
         self, client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, properties: Properties | None

@@ -1,0 +1,543 @@
+"""The broker's side of the daemon, against a real mosquitto."""
+
+import asyncio
+import gc
+import json
+import socket
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import trustme
+
+from tests.mosquitto import Door, Neighbour, eventually
+from voiced.config import MqttConfig
+from voiced.core import mqtt
+from voiced.core.mqtt import Message, RefusedCommandError, Topics
+from voiced.edge import brokerlogin
+from voiced.edge.broker import EVENT_AGE_S, EVENTS_KEPT, MqttBroker
+from voiced.edge.mosquitto import Mosquitto
+from voiced.edge.remote import RemoteControl
+from voiced.errors import CommandError, ConfigError, VoicedError
+
+KITCHEN = Topics("voiced", "kitchen")
+AVAILABILITY = "voiced/kitchen/availability"
+DISCOVERY = "homeassistant/device/voiced_kitchen/config"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left() -> Iterator[None]:
+    before = threading.active_count()
+    yield
+    gc.collect()  # a socket left open warns here, and warnings are errors
+    left = [t.name for t in threading.enumerate() if "paho" in t.name]
+    assert (threading.active_count(), left) <= (before + 1, [])  # asyncio may keep one worker until its loop ends
+
+
+@pytest_asyncio.fixture
+async def mosquitto(tmp_path: Path) -> AsyncIterator[Mosquitto]:
+    async with Mosquitto(tmp_path) as running:
+        yield running
+
+
+def config(port: int, **more: Any) -> MqttConfig:
+    return MqttConfig(host="127.0.0.1", port=port, **more)
+
+
+def make_broker(where: int | MqttConfig, **more: Any) -> MqttBroker:
+    where = config(where) if isinstance(where, int) else where
+    return MqttBroker(config=where, topics=KITCHEN, longest_pause_s=1, **more)
+
+
+async def connected(broker: MqttBroker) -> None:
+    await eventually(lambda: broker.connected, f"connected; it says {broker.problem}")
+
+
+@asynccontextmanager
+async def obeyed(broker: MqttBroker) -> AsyncIterator[list[mqtt.Command]]:
+    """Read and answer every command, as the daemon would."""
+    done: list[mqtt.Command] = []
+
+    async def obey() -> None:
+        async for message in broker.commands():
+            try:
+                command = mqtt.parse(message, KITCHEN)
+            except RefusedCommandError as exc:
+                answer, reply = mqtt.failed(None, exc, mqtt.moment(0)), exc.reply
+            else:
+                done.append(command)
+                answer, reply = mqtt.succeeded(command, mqtt.moment(0), {"done": True}), command.reply
+            broker.answer(reply.topic, answer.json_text(), reply.correlation)
+
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(obey())
+        yield done
+        task.cancel()
+
+
+# --- coming and going ---
+
+
+async def test_it_says_online_last_and_offline_when_it_leaves(mosquitto: Mosquitto) -> None:
+    async with Neighbour(mosquitto.port) as neighbour:
+        async with make_broker(mosquitto.port, discovery='{"d":1}') as broker:
+            broker.keep("state", "one")
+            broker.keep("info", "two")
+            broker.tell("event/wake", "three")
+            await connected(broker)
+            assert broker.problem is None
+            await eventually(lambda: neighbour.on("voiced/kitchen/event/wake"), "the event comes")
+            broker.keep("state", "last words")
+        await eventually(lambda: neighbour.last(AVAILABILITY) == "offline", "offline")
+    order = [(heard.topic.removeprefix("voiced/kitchen/"), heard.payload) for heard in neighbour.heard]
+    assert order == [
+        (DISCOVERY, b'{"d":1}'),
+        ("state", b"one"),
+        ("info", b"two"),
+        ("availability", b"online"),
+        ("event/wake", b"three"),
+        ("state", b"last words"),
+        ("availability", b"offline"),
+    ]
+    async with Neighbour(mosquitto.port) as late:
+        await eventually(lambda: late.last(AVAILABILITY) == "offline", "offline is retained")
+        assert {heard.topic for heard in late.heard if heard.retain} == {
+            DISCOVERY,
+            AVAILABILITY,
+            "voiced/kitchen/state",
+            "voiced/kitchen/info",
+        }
+
+
+DAEMON = """
+import asyncio, sys
+from voiced.config import MqttConfig
+from voiced.core.mqtt import Topics
+from voiced.edge.broker import MqttBroker
+
+async def main():
+    config = MqttConfig(host="127.0.0.1", port=int(sys.argv[1]))
+    async with MqttBroker(config=config, topics=Topics("voiced", "kitchen")):
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_killed_it_is_declared_offline(mosquitto: Mosquitto) -> None:
+    async with Neighbour(mosquitto.port) as neighbour:
+        daemon = await asyncio.create_subprocess_exec(sys.executable, "-c", DAEMON, str(mosquitto.port))
+        try:
+            await eventually(lambda: neighbour.last(AVAILABILITY) == "online", "online")
+        finally:
+            daemon.kill()
+            await daemon.wait()
+        await eventually(lambda: neighbour.last(AVAILABILITY) == "offline", "the will, after its delay of 5 s")
+
+
+async def test_leaving_does_not_need_the_broker(mosquitto: Mosquitto) -> None:
+    async with Door(mosquitto.port) as door, make_broker(door.port) as broker:
+        await connected(broker)
+        door.freeze()
+        broker.keep("state", "never confirmed")
+    async with make_broker(door.port) as broker:
+        pass
+
+
+async def test_it_waits_for_a_broker_that_starts_later(mosquitto: Mosquitto) -> None:
+    await mosquitto.stop()
+    async with make_broker(mosquitto.port) as broker:
+        await eventually(lambda: "connection refused" in (broker.problem or ""), "the reason is found out")
+        broker.keep("state", "old")
+        broker.keep("state", "new")
+        await mosquitto.start()
+        await connected(broker)
+        async with Neighbour(mosquitto.port) as neighbour:
+            await eventually(lambda: neighbour.last("voiced/kitchen/state") == "new", "the newest state")
+            assert neighbour.on("voiced/kitchen/state") == ["new"]
+
+
+async def test_a_broker_without_memory_is_told_everything_again(mosquitto: Mosquitto) -> None:
+    changes = []
+    async with make_broker(mosquitto.port, discovery="{}", changed=lambda: changes.append(1)) as broker:
+        broker.keep("state", "idle")
+        broker.keep("settings", "{}")
+        await connected(broker)
+        await mosquitto.kill()
+        await eventually(lambda: not broker.connected, "the loss is noticed")
+        assert "was lost" in str(broker.problem)
+        await mosquitto.start()
+        await connected(broker)
+        assert broker.problem is None
+        assert broker.health.reconnects == 1
+        async with Neighbour(mosquitto.port) as neighbour:
+            wanted = {DISCOVERY, AVAILABILITY, "voiced/kitchen/state", "voiced/kitchen/settings"}
+            await eventually(lambda: wanted <= {heard.topic for heard in neighbour.heard}, "everything is back")
+    assert len(changes) >= 3
+
+
+async def test_a_short_loss_is_not_seen_and_loses_no_command(mosquitto: Mosquitto) -> None:
+    async with (
+        Neighbour(mosquitto.port) as neighbour,
+        Door(mosquitto.port) as door,
+        make_broker(door.port) as broker,
+        obeyed(broker) as done,
+    ):
+        await connected(broker)
+        door.shut()
+        await eventually(lambda: not broker.connected, "the loss is noticed")
+        await neighbour.send("voiced/kitchen/command/say", "are you there?")
+        door.open()
+        await eventually(lambda: done, "the command waited in the session")
+        assert isinstance(done[0], mqtt.Say)
+        await connected(broker)
+        assert set(neighbour.on(AVAILABILITY)) == {"online"}
+
+
+# --- what is published ---
+
+
+async def test_the_newest_state_wins_over_what_was_on_its_way(mosquitto: Mosquitto) -> None:
+    async with Neighbour(mosquitto.port) as neighbour, Door(mosquitto.port) as door:
+        async with make_broker(door.port) as broker:
+            await connected(broker)
+            door.freeze()
+            for number in range(50):
+                broker.keep("state", f"stale {number}")
+            door.shut()
+            await eventually(lambda: not broker.connected, "the loss is noticed")
+            broker.keep("state", "fresh")
+            broker.keep("health", "mark")
+            door.open()
+            await eventually(lambda: neighbour.on("voiced/kitchen/health"), "connected again", 30)
+            await eventually(lambda: neighbour.last(AVAILABILITY) == "online", "all published")
+        assert neighbour.last("voiced/kitchen/state") == "fresh"
+
+
+async def test_a_slow_broker_gets_every_value_it_can_take_and_the_last_in_any_case(mosquitto: Mosquitto) -> None:
+    async with Neighbour(mosquitto.port) as neighbour, make_broker(mosquitto.port) as broker:
+        await connected(broker)
+        for number in range(500):
+            broker.keep("state", str(number))
+            broker.tell("event/turn", str(number))
+        events = "voiced/kitchen/event/turn"
+        await eventually(lambda: len(neighbour.on(events)) + broker.health.dropped_events == 500, "the burst")
+        states = [int(state) for state in neighbour.on("voiced/kitchen/state")]
+        assert states == sorted(states)
+        assert states[-1] == 499
+        assert len(neighbour.on(events)) >= EVENTS_KEPT
+        assert neighbour.last(events) == "499"
+
+
+async def test_events_wait_a_minute_for_the_broker_and_the_newest_are_kept(mosquitto: Mosquitto) -> None:
+    now = 0.0
+    async with (
+        Neighbour(mosquitto.port) as neighbour,
+        Door(mosquitto.port) as door,
+        make_broker(door.port, clock=lambda: now) as broker,
+    ):
+        await connected(broker)
+        door.shut()
+        await eventually(lambda: not broker.connected, "the loss is noticed")
+        broker.tell("event/wake", "too old")
+        now = EVENT_AGE_S + 1
+        for number in range(EVENTS_KEPT + 49):
+            broker.tell("event/wake", str(number))
+        assert broker.health.dropped_events == 50
+        door.open()
+        await eventually(lambda: len(neighbour.on("voiced/kitchen/event/wake")) == EVENTS_KEPT, "the kept ones")
+        assert neighbour.on("voiced/kitchen/event/wake") == [str(n) for n in range(49, EVENTS_KEPT + 49)]
+        door.shut()
+        await eventually(lambda: not broker.connected, "the loss is noticed")
+        broker.tell("event/wake", "grows old")
+        now += EVENT_AGE_S + 1
+        broker.tell("event/wake", "young")
+        door.open()
+        await eventually(lambda: neighbour.last("voiced/kitchen/event/wake") == "young", "the young one")
+        assert "grows old" not in neighbour.on("voiced/kitchen/event/wake")
+        assert broker.health.dropped_events == 51
+    assert not any(heard.retain for heard in neighbour.heard)
+
+
+async def test_a_value_expires_at_the_broker_and_is_not_sent_again_after(mosquitto: Mosquitto) -> None:
+    now = 0.0
+    async with Neighbour(mosquitto.port) as neighbour, make_broker(mosquitto.port, clock=lambda: now) as broker:
+        await connected(broker)
+        broker.keep("turn", "secret", expiry_s=600)
+        await eventually(lambda: neighbour.on("voiced/kitchen/turn"), "the turn")
+        now = 500.0
+        broker.republish(("turn",))
+        await eventually(lambda: len(neighbour.on("voiced/kitchen/turn")) == 2, "the turn again")
+        now = 601.0
+        broker.republish()
+        broker.tell("event/turn", "mark")
+        await eventually(lambda: neighbour.on("voiced/kitchen/event/turn"), "the mark")
+        turns = [heard.expiry_s for heard in neighbour.heard if heard.topic == "voiced/kitchen/turn"]
+        assert turns in ([600, 100], [600, 99], [599, 99], [599, 100])  # mosquitto counts too
+
+
+def test_state_and_event_are_not_mixed_up() -> None:
+    broker = make_broker(1)
+    with pytest.raises(ValueError, match="tell it"):
+        broker.keep("event/wake", "{}")
+    with pytest.raises(ValueError, match="keep it"):
+        broker.tell("state", "{}")
+
+
+async def test_home_assistant_coming_up_is_told_everything(mosquitto: Mosquitto) -> None:
+    async with Neighbour(mosquitto.port) as neighbour, make_broker(mosquitto.port, discovery="{}") as broker:
+        broker.keep("state", "idle")
+        await connected(broker)
+        await eventually(lambda: neighbour.on(AVAILABILITY), "published once")
+        await neighbour.send("homeassistant/status", "offline")
+        await neighbour.send("homeassistant/status", "online")
+        await neighbour.send("homeassistant/status", "online")
+        await eventually(lambda: len(neighbour.on(AVAILABILITY)) == 2, "published again")
+        assert [len(neighbour.on(topic)) for topic in (DISCOVERY, "voiced/kitchen/state")] == [2, 2]
+        broker.discover('{"new":1}')
+        await eventually(lambda: neighbour.last(DISCOVERY) == '{"new":1}', "the new message")
+
+
+# --- commands ---
+
+
+async def test_a_command_is_answered_where_and_as_it_asked(mosquitto: Mosquitto) -> None:
+    async with Neighbour(mosquitto.port) as neighbour, make_broker(mosquitto.port) as broker, obeyed(broker):
+        await connected(broker)
+        await neighbour.send(
+            "voiced/kitchen/command/ping", '{"id": "7"}', response_topic="app/inbox", correlation=b"\x00\xff"
+        )
+        await neighbour.send("voiced/all/command/stop", "PRESS")
+        await eventually(lambda: neighbour.on("app/inbox") and neighbour.on("voiced/kitchen/response"), "answers")
+        answer = next(heard for heard in neighbour.heard if heard.topic == "app/inbox")
+        assert answer.correlation == b"\x00\xff"
+        assert json.loads(answer.payload)["id"] == "7"
+        assert json.loads(neighbour.on("voiced/kitchen/response")[0])["action"] == "stop"
+
+
+async def test_a_retained_command_is_ignored(mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture) -> None:
+    async with Neighbour(mosquitto.port) as neighbour, Door(mosquitto.port, knows_v5=False) as door:
+        await neighbour.send("voiced/kitchen/command/listen", "PRESS", retain=True)
+        # MQTT 5 spares us; MQTT 3.1.1 delivers it with each subscription
+        for port in (mosquitto.port, door.port):
+            async with make_broker(port) as broker, obeyed(broker) as done:
+                await connected(broker)
+                await neighbour.send("voiced/kitchen/command/ping", "")
+                await eventually(done.copy, "the command that is not retained")
+                assert [type(command) for command in done] == [mqtt.Ping]
+    assert "ignored a retained command on voiced/kitchen/command/listen" in caplog.text
+
+
+async def test_hostile_payloads_are_answered_and_survived(mosquitto: Mosquitto) -> None:
+    hostile: list[tuple[str, bytes]] = [
+        ("command/say", bytes(range(256))),
+        ("command/say", b"x" * 10_000_000),
+        ("command/say", b'{"text": ' + b"[" * 60_000),
+        ("command/" + "x" * 1_000, b""),
+        ("command/\u2603", b"{}"),
+        ("command", b"null"),
+        ("set", b"[1, 2]"),
+        ("set/volume", b"9" * 60_000),
+        ("set/mute", b"\xff\xfe"),
+        ("get", b'{"topics": {}}'),
+    ]
+    async with Neighbour(mosquitto.port) as neighbour, make_broker(mosquitto.port) as broker, obeyed(broker) as done:
+        await connected(broker)
+        for topic, payload in hostile:
+            await neighbour.send(f"voiced/kitchen/{topic}", payload)
+        await neighbour.send("voiced/kitchen/command/ping", "")
+        await eventually(lambda: len(neighbour.on("voiced/kitchen/response")) == len(hostile) + 1, "all answers")
+        answers = [json.loads(answer) for answer in neighbour.on("voiced/kitchen/response")]
+        assert [answer["ok"] for answer in answers] == [False] * len(hostile) + [True]
+        assert all(len(answer["error"]["message"]) < 1000 for answer in answers[:-1])
+        assert [type(command) for command in done] == [mqtt.Ping]
+
+
+async def test_a_flood_of_commands_is_bounded(mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture) -> None:
+    async with Neighbour(mosquitto.port) as neighbour, make_broker(mosquitto.port) as broker:
+        await connected(broker)
+        for number in range(120):
+            await neighbour.send("voiced/kitchen/command/say", str(number))
+        await eventually(lambda: caplog.text.count("too many commands at once") == 20, "20 are dropped")
+        first = await anext(broker.commands())
+        assert first == Message("voiced/kitchen/command/say", b"0")
+
+
+# --- trouble, in words ---
+
+
+async def test_a_wrong_password_is_said_in_words(tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    make = await asyncio.create_subprocess_exec("mosquitto_passwd", "-b", "-c", str(users), "kitchen", "right")
+    assert await make.wait() == 0
+    secret = tmp_path / "secret"
+    secret.write_text("wrong\n")
+    folder = tmp_path / "guarded"
+    folder.mkdir()
+    async with Mosquitto(folder, ["allow_anonymous false", f"password_file {users}"]) as guarded:
+        login = config(guarded.port, username="kitchen", password_file=str(secret))
+        async with make_broker(login) as broker:
+            await eventually(lambda: "does not accept" in (broker.problem or ""), "refused")
+            assert broker.problem == (
+                f"the MQTT broker at 127.0.0.1:{guarded.port} does not accept user 'kitchen' with this password "
+                "(Not authorized); check mqtt.username and mqtt.password_file"
+            )
+        with pytest.raises(CommandError, match="does not accept user 'kitchen'"):
+            await asyncio.to_thread(enter, RemoteControl(login, KITCHEN))
+        secret.write_text("right\n")
+        async with make_broker(login) as broker:
+            await connected(broker)
+
+
+def enter(remote: RemoteControl) -> None:
+    with remote:
+        pass
+
+
+async def test_rules_of_the_broker_that_forbid_publishing_are_noticed(tmp_path: Path) -> None:
+    rules = tmp_path / "rules"
+    rules.write_text("topic read #\n")
+    options = ["allow_anonymous true", f"acl_file {rules}"]
+    async with Mosquitto(tmp_path, options) as guarded, make_broker(guarded.port) as broker:
+        await eventually(lambda: "check its access rules" in (broker.problem or ""), "noticed")
+
+
+async def test_the_password_comes_from_file_credential_or_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    monkeypatch.delenv("VOICED_MQTT_PASSWORD", raising=False)
+    assert brokerlogin.password(config(1)) is None
+    monkeypatch.setenv("VOICED_MQTT_PASSWORD", "of the environment")
+    assert brokerlogin.password(config(1)) == "of the environment"
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert brokerlogin.password(config(1)) == "of the environment"
+    (tmp_path / "mqtt_password").write_text("of systemd\n")
+    assert brokerlogin.password(config(1)) == "of systemd"
+    (tmp_path / "file").write_text(" of the file \r\n")
+    assert brokerlogin.password(config(1, password_file=str(tmp_path / "file"))) == " of the file "
+    with pytest.raises(ConfigError, match=r"mqtt.password_file: cannot read .*nowhere"):
+        brokerlogin.password(config(1, password_file=str(tmp_path / "nowhere")))
+
+
+async def test_tls_with_an_own_ca(tmp_path: Path) -> None:
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    server = ca.issue_cert("127.0.0.1")
+    server.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    server.private_key_pem.write_to_path(tmp_path / "key.pem")
+    options = ["allow_anonymous true", f"certfile {tmp_path}/cert.pem", f"keyfile {tmp_path}/key.pem"]
+    async with Mosquitto(tmp_path, options) as secure:
+        async with make_broker(config(secure.port, tls=True, ca_file=str(tmp_path / "ca.pem"))) as broker:
+            await connected(broker)
+        async with make_broker(config(secure.port, tls=True)) as broker:
+            await eventually(lambda: "is not trusted" in (broker.problem or ""), "the certificate is not trusted")
+        async with make_broker(secure.port) as broker:
+            await eventually(lambda: "check mqtt.port and mqtt.tls" in (broker.problem or ""), "TLS is missing")
+
+
+async def test_tls_where_the_broker_has_none(mosquitto: Mosquitto) -> None:
+    async with make_broker(config(mosquitto.port, tls=True)) as broker:
+        await eventually(lambda: "seems to speak no TLS" in (broker.problem or ""), "no TLS there")
+
+
+async def test_what_can_never_work_is_a_configuration_error(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    for wrong, says in (
+        ({"tls": True, "ca_file": str(tmp_path / "ca.pem")}, "mqtt.ca_file: cannot read certificates"),
+        ({"tls": True, "ca_file": str(tmp_path / "none")}, "mqtt.ca_file: cannot read certificates"),
+        ({"username": "x", "password_file": str(tmp_path / "none")}, "mqtt.password_file: cannot read"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            await make_broker(config(1, **wrong)).__aenter__()
+    with pytest.raises(ConfigError, match=r"mqtt.host: .* cannot be a host name"):
+        await MqttBroker(config=MqttConfig(host="a" * 64), topics=KITCHEN).__aenter__()
+
+
+async def test_two_with_one_id_are_told(mosquitto: Mosquitto) -> None:
+    async with make_broker(mosquitto.port) as one, make_broker(mosquitto.port) as other:
+        said = "another client uses the id voiced-kitchen"
+        await eventually(lambda: said in (one.problem or "") and said in (other.problem or ""), "noticed by both", 40)
+
+
+async def test_a_broker_of_the_older_protocol_is_spoken_to(mosquitto: Mosquitto) -> None:
+    async with Neighbour(mosquitto.port) as neighbour, Door(mosquitto.port, knows_v5=False) as door:
+        async with make_broker(door.port) as broker, obeyed(broker):
+            broker.keep("turn", "{}", expiry_s=60)
+            await connected(broker)
+            assert door.v5_refused == 1
+            await eventually(lambda: neighbour.last(AVAILABILITY) == "online", "online")
+            assert await asyncio.to_thread(remotely, door.port, "ping") == {"done": True}
+            door.shut()
+            await eventually(lambda: not broker.connected, "the loss is noticed")
+            door.open()
+            await connected(broker)
+        await eventually(lambda: neighbour.last(AVAILABILITY) == "offline", "offline")
+
+
+# --- from the command line ---
+
+
+def remotely(port: int, action: str, **fields: Any) -> Any:
+    with RemoteControl(config(port), KITCHEN) as remote:
+        return remote.command(action, **fields)
+
+
+async def test_a_daemon_is_controlled(mosquitto: Mosquitto) -> None:
+    async with make_broker(mosquitto.port) as broker, obeyed(broker) as done:
+        broker.keep("state", '{"state":"idle"}')
+        await connected(broker)
+
+        def control() -> Any:
+            with RemoteControl(config(mosquitto.port), KITCHEN) as remote:
+                remote.command("say", text="Grüße", interrupt=True)
+                remote.set(mute="toggle", volume=5)
+                with pytest.raises(CommandError, match="volume is 500") as refused:
+                    remote.set(volume=500)
+                assert refused.value.code == "invalid"
+                return remote.status()
+
+        assert await asyncio.to_thread(control) == {"availability": "online", "state": {"state": "idle"}}
+        say, change = done
+        assert isinstance(say, mqtt.Say)
+        assert (say.text, say.interrupt, say.reply.correlation) == ("Grüße", True, (say.reply.id or "").encode())
+        assert isinstance(change, mqtt.SetSettings)
+        assert (change.mute, change.volume) == ("toggle", 5)
+
+
+async def test_a_daemon_that_is_not_there_is_missed_in_words(mosquitto: Mosquitto) -> None:
+    with pytest.raises(CommandError, match="no voiced called 'kitchen' is known") as missed:
+        await asyncio.to_thread(remotely, mosquitto.port, "ping")
+    assert missed.value.code == "unavailable"
+    async with make_broker(mosquitto.port) as broker:
+        await connected(broker)
+
+        def ask() -> None:
+            with RemoteControl(config(mosquitto.port), KITCHEN) as remote:
+                remote.command("ping", patience_s=0.2)
+
+        with pytest.raises(CommandError, match=r"did not answer within 0.2 s"):
+            await asyncio.to_thread(ask)
+    with pytest.raises(CommandError, match="is not running"):
+        await asyncio.to_thread(remotely, mosquitto.port, "ping")
+    await mosquitto.stop()
+    with pytest.raises(CommandError, match="no MQTT broker listens at"):
+        await asyncio.to_thread(remotely, mosquitto.port, "ping")
+
+
+# --- the private broker itself ---
+
+
+async def test_a_broker_that_cannot_start_says_why(tmp_path: Path) -> None:
+    with pytest.raises(VoicedError, match="mosquitto does not start"):
+        await Mosquitto(tmp_path, ["nonsense 1"]).__aenter__()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        broker = Mosquitto(tmp_path)
+        broker.port = taken.getsockname()[1]
+        with pytest.raises(VoicedError, match="Address already in use"):
+            await broker.start()
