@@ -6,9 +6,11 @@ import os
 import shutil
 import signal
 import sys
+import wave
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidMessage, InvalidStatus
@@ -16,7 +18,8 @@ from websockets.exceptions import InvalidMessage, InvalidStatus
 from tests.simulated import check_frames, client, samples, silence, spoken
 from voiced.errors import ConfigError, SoundFileError
 from voiced.simulator import DEFAULT, Scenario, Simulator, Turn, load_scenario
-from voiced.simulator.speech import read_wav, resample
+from voiced.simulator.make_sounds import make
+from voiced.simulator.speech import FALLBACK, read_wav, resample
 
 Json = dict[str, Any]
 
@@ -100,6 +103,45 @@ async def test_resampling_keeps_the_sound() -> None:
     there = resample(sound, 24_000, 48_000)
     assert len(there) == 2 * len(sound)
     assert abs(resample(there, 48_000).astype(int) - sound).max() <= 2
+
+
+async def test_a_text_without_recording_is_spoken_even_without_espeak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    async with Simulator(scenario(turn={"sound": ""})) as simulator, client(simulator) as talker:
+        await talker.send("response.create")
+        done = (await talker.event("response.done"))["response"]
+        assert done["output"][0]["content"][0]["transcript"] == "Good day to you."
+        assert np.array_equal(simulator.sessions[0].sent_pcm, read_wav(FALLBACK))
+
+
+async def test_a_failure_of_the_simulator_itself_is_not_hushed_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "espeak-ng"
+    broken.write_text(f"#!{sys.executable}\nprint('this is no sound ' * 9)\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ExceptionGroup) as failed:
+        async with Simulator(scenario(turn={"sound": ""})) as simulator, client(simulator) as talker:
+            await talker.send("response.create")
+            assert (await talker.closed())[0] == 1011
+    assert failed.value.subgroup(SoundFileError) is not None
+
+
+def test_the_sounds_of_a_scenario_are_made_from_its_text(tmp_path: Path) -> None:
+    file = tmp_path / "talk.toml"
+    file.write_text('[[turns]]\nassistant = "Good day."\nsound = "day.wav"\n[[turns]]\nassistant = "Made later."\n')
+    assert make(file) == [tmp_path / "day.wav"]
+    assert 12_000 < len(read_wav(tmp_path / "day.wav")) < 48_000
+
+
+@pytest.mark.parametrize(("channels", "width"), [(2, 2), (1, 1)])
+async def test_a_sound_of_another_form_is_refused_by_name(tmp_path: Path, channels: int, width: int) -> None:
+    with wave.open(str(tmp_path / "odd.wav"), "wb") as file:
+        file.setparams((channels, width, 24_000, 0, "NONE", ""))
+        file.writeframes(bytes(64))
+    with pytest.raises(SoundFileError, match=r"odd\.wav: must be mono with 16 bits"):
+        read_wav(tmp_path / "odd.wav")
 
 
 # --- turns ------------------------------------------------------------------------------------------------------------

@@ -245,6 +245,32 @@ async def test_one_answer_at_a_time_but_any_number_beside() -> None:
         check_frames("ga", simulator.sessions[0])
 
 
+async def test_an_item_may_be_deleted_while_it_is_spoken() -> None:
+    async with Simulator(SLOWLY) as simulator, client(simulator) as talker:
+        await talker.send("response.create")
+        item_id = (await talker.event("response.output_audio.delta"))["item_id"]
+        await talker.send("conversation.item.delete", item_id=item_id)
+        await talker.event("conversation.item.deleted")
+        await talker.send("response.cancel")
+        await talker.event("response.done")
+        check_frames("ga", simulator.sessions[0])
+
+
+@pytest.mark.parametrize("change", [{"output_modalities": ["text"]}, {"tool_choice": "auto"}])
+async def test_any_kind_of_answer_can_be_cancelled(change: Json) -> None:
+    long = ToolCall(name="timer", arguments={"text": "word " * 20_000})
+    turn = Turn(assistant="word " * 2_000, sound="welcome.wav", think_ms=0, tools=(long,))
+    tools = [] if "output_modalities" in change else [{"type": "function", "name": "timer"}]
+    async with Simulator(Scenario(turns=(turn,), pace=1)) as simulator, client(simulator) as talker:
+        await set_up(talker, tools=tools, **change)
+        await talker.send("response.create")
+        await talker.event("response.output_text.delta" if not tools else "response.function_call_arguments.delta")
+        await talker.send("response.cancel")
+        done = (await talker.event("response.done"))["response"]
+        assert (done["status"], done["output"][0]["status"]) == ("cancelled", "incomplete")
+        check_frames("ga", simulator.sessions[0])
+
+
 # --- words and sound --------------------------------------------------------------------------------------------------
 
 

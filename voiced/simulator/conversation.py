@@ -63,6 +63,12 @@ class Conversation:
         """Return the item of that name, if it is there."""
         return next((item for item in self._items if item.id == item_id), None)
 
+    def before(self, item_id: str) -> str | None:
+        """Return the name of the item before another; ``None`` for the first, and for one no longer there."""
+        known = [item.id for item in self._items]
+        place = known.index(item_id) if item_id in known else 0
+        return known[place - 1] if place else None
+
     def get(self, item_id: str, doing: str) -> Item:
         """Return an item that a client named.
 

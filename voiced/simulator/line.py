@@ -67,14 +67,10 @@ class Line:
         }
         await self.send("error", error=error)
 
-    async def tell_item(self, item: Item, *, done: bool, after: str | None = None) -> None:
-        """Send ``conversation.item.added`` or ``.done``, naming the item ``after`` which it stands."""
+    async def tell_item(self, item: Item, *, done: bool) -> None:
+        """Send ``conversation.item.added`` or ``.done``, naming the item after which it stands."""
         kind = "conversation.item.done" if done else "conversation.item.added"
-        if after is None:
-            items = list(self.conversation)
-            place = items.index(item)
-            after = items[place - 1].id if place else None
-        await self.send(kind, previous_item_id=after, item=self.rendered(item))
+        await self.send(kind, previous_item_id=self.conversation.before(item.id), item=self.rendered(item))
 
     async def tell_limits(self, when: Literal["start", "after"]) -> None:
         """Send ``rate_limits.updated`` if this is when the dialect does."""

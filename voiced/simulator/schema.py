@@ -387,7 +387,7 @@ def _events(session: Check, response: Check, item: Check) -> dict[str, Check]:
             audio_end_ms=integer(0),
         ),
         "conversation.item.delete": event(("item_id",), item_id=item_id),
-        "response.create": event(response=response),
+        "response.create": event(response=nullable(response)),
         "response.cancel": event(response_id=nullable(text())),
     }
 

@@ -47,7 +47,7 @@ class _Socket(ServerConnection):
 
 
 class Simulator:
-    """The service, for tests and the demo; an async context manager.
+    """The service, for tests and the demo; an async context manager, which fails on exit if a session of it failed.
 
     Attributes:
         connections: TCP connections accepted so far (with TLS, those whose handshake succeeded).
@@ -92,6 +92,7 @@ class Simulator:
         self._stage = Stage(self.scenario, Script(self.scenario), Voice(self.scenario.speech_voice))
         self._started = 0
         self._opened = asyncio.Event()
+        self._failures: list[Exception] = []
         self._server: Server | None = None
 
     async def __aenter__(self) -> Self:
@@ -128,6 +129,8 @@ class Simulator:
         if self._server is not None:
             self._server.close()
             await self._server.wait_closed()
+        if self._failures and error is None:
+            raise ExceptionGroup("sessions of the simulator failed", self._failures)
 
     @property
     def port(self) -> int:
@@ -218,6 +221,10 @@ class Simulator:
                 await session.refuse(refusal)
             else:
                 await session.run()
+        except Exception as exc:
+            logger.exception("session %d of the simulator failed", recording.number)
+            self._failures.append(exc)
+            raise
         finally:
             if not self._record:
                 self.sessions.remove(recording)
