@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import json
+import sys
 import typing
 from typing import Any
 
@@ -229,6 +230,18 @@ def test_reads_what_both_dialects_say_alike(codec: Codec, frame: dict[str, Any],
             {"type": "rate_limits.updated", "rate_limits": {"tokens": 1}},
             "rate_limits.updated: rate_limits must be a list of objects, not {'tokens': 1}",
         ),
+        (
+            {"type": "session.created", "session": {"id": "s", "expires_at": float("nan")}},
+            "session.created: session.expires_at must be a number, not nan",
+        ),
+        (
+            {
+                "type": "conversation.item.input_audio_transcription.completed",
+                "item_id": "i",
+                "transcript": ["said in private"],
+            },
+            "conversation.item.input_audio_transcription.completed: transcript must be text, not a list",
+        ),
         ({"type": None}, "A message of the service: type must be text, not None"),
         ([1], "A message of the service must be a JSON object, not [1]"),
     ],
@@ -309,6 +322,13 @@ def test_any_json_is_an_event_or_a_protocol_error(kind: object, body: object, di
 @example(text="\ufeff{}", dialect="preview")
 def test_any_text_is_an_event_or_a_protocol_error(text: str, dialect: Dialect) -> None:
     assert isinstance(outcome(dialect, text), (*SERVER_EVENTS, ProtocolError))
+
+
+def test_nesting_at_the_edge_of_what_can_be_read_and_shown(codec: Codec) -> None:
+    limit = sys.getrecursionlimit()
+    for depth in range(limit - 200, limit + 20):
+        with pytest.raises(ProtocolError):
+            codec.decode('{"type":' + "[" * depth + "]" * depth + "}")
 
 
 def test_lone_surrogates_become_replacement_characters(codec: Codec) -> None:

@@ -105,6 +105,7 @@ def test_a_literal_text_is_read_outside_the_conversation() -> None:
     response = frame(ev.CreateResponse(literal="Tea is ready."))["response"]
     assert response["conversation"] == "none"
     assert response["input"] == []
+    assert response["tool_choice"] == "none"
     assert response["instructions"].endswith("\n\nTea is ready.")
 
 

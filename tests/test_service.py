@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import trustme
 from websockets.asyncio.server import ServerConnection
+from websockets.protocol import State
 
 from tests.callers import (
     CREATED,
@@ -125,6 +126,31 @@ async def test_leaving_does_not_wait_for_what_nobody_read() -> None:
     patient = Patience(close_s=50)  # the test would time out if the close were not answered
     async with server(flood) as there, service(there, "custom", patient).open(SETTINGS) as session:
         assert isinstance(await anext(session.events()), ev.Other)
+
+
+async def test_leaving_in_a_hurry_leaves_no_socket_behind() -> None:
+    async def deaf(line: ServerConnection) -> None:
+        await line.send(CREATED)
+        await line.recv()
+        await line.send(UPDATED)
+        line.transport.pause_reading()
+        closed.append(line)
+        await gone.wait()
+
+    closed: list[ServerConnection] = []
+    gone = asyncio.Event()
+    async with server(deaf) as there:
+        opening = service(there, "custom").open(SETTINGS)
+        session = await opening.__aenter__()
+        leaving = asyncio.create_task(opening.__aexit__(None, None, None))
+        while session._line.state is not State.CLOSING:
+            await asyncio.sleep(0)
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        assert session._line.transport.is_closing()
+        closed[0].transport.abort()
+        gone.set()
 
 
 async def test_a_session_that_is_over_takes_nothing_and_ends_its_events() -> None:

@@ -110,7 +110,9 @@ class Table:
         """Return the error that names a missing or wrong field."""
         if name not in self._fields:
             return ProtocolError(f"{self.event}: {self.path}{name} is missing; it must be {wanted}")
-        return ProtocolError(f"{self.event}: {self.path}{name} must be {wanted}, not {_elided(self._fields[name])}")
+        value = self._fields[name]
+        shown = f"a {type(value).__name__}" if name in PRIVATE else _elided(value)
+        return ProtocolError(f"{self.event}: {self.path}{name} must be {wanted}, not {shown}")
 
 
 def decode(text: str, readers: Mapping[str, Reader]) -> ev.ServerEvent:
