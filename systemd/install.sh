@@ -86,7 +86,7 @@ service() {
   install_voiced "$home"
   ln -sfn "$home/bin/voiced" "$command"
   install -d -m 755 "$settings"
-  install -d -m 700 "$settings/credentials"
+  install -d -m 700 /etc/credstore # where the unit looks for secrets
   if [[ ! -e $settings/config.toml ]]; then
     install -m 644 "$checkout/config.toml.example" "$settings/config.toml"
     say "Configuration: $settings/config.toml (new, with every default)"

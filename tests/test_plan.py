@@ -188,7 +188,6 @@ def test_scripts_can_be_started(script: str) -> None:
     subprocess.run(["bash", "-n", path], check=True)
 
 
-@pytest.mark.skipif(not (ROOT / "README.md").exists(), reason="README.md is not written yet")
 def test_two_commands_set_everything_up() -> None:
     blocks = re.findall(r"(?ms)^```\w*\n(.*?)^```", (ROOT / "README.md").read_text())
     commands = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]

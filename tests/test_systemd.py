@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from voiced.edge import credentials
+
 ROOT = Path(__file__).parent.parent
 UNIT = ROOT / "systemd" / "voiced.service"
 
@@ -60,9 +62,9 @@ def test_a_wrong_configuration_is_not_tried_again_and_everything_else_is() -> No
     assert not [line for line in lines if line.startswith("RestartSteps=")]
 
 
-def test_each_credential_has_a_default_so_that_none_must_exist() -> None:
+def test_credentials_come_from_the_store_where_a_missing_one_is_legal() -> None:
     lines = UNIT.read_text().splitlines()
-    loaded = {line.split("=")[1].split(":")[0] for line in lines if line.startswith("LoadCredential=")}
-    preset = {line.split("=")[1] for line in lines if line.startswith("SetCredential=")}
-    assert loaded
-    assert preset == {rf"{name}:\n" for name in loaded}
+    loaded = dict(line.split("=")[1].split(":") for line in lines if line.startswith("LoadCredential="))
+    assert loaded == {name: f"voiced.{name}" for name in loaded}
+    keys = {name for names, _ in credentials._NAMES.values() for name in names}
+    assert set(loaded) == {*keys, "mqtt_password"}
