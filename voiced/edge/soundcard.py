@@ -1,0 +1,380 @@
+"""Sound devices through PortAudio (sounddevice): which there are, and one stream at a time to or from each.
+
+Streams are polled: a thread asks how much can be read or written, takes it, and sleeps. It so never waits inside
+PortAudio, where a device that is pulled out keeps a waiting thread for ever; nobody but that thread touches its stream,
+because closing one under another thread's feet corrupts memory (seen). And without callbacks no memory has to be
+writable and executable at once, which systemd's MemoryDenyWriteExecute= forbids.
+"""
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from voiced.core.frames import Samples
+from voiced.errors import DeviceError
+
+Kind: TypeAlias = Literal["input", "output"]
+
+STALL_S = 1.0
+"""A stream that moved nothing for so long is lost."""
+
+OPEN_LIMIT_S, CALL_LIMIT_S = 5.0, 1.0
+"""How long PortAudio may take to open a stream (slow USB cards need a second), and for anything else."""
+
+RESCAN_S = 30.0
+"""How often the device list may be read anew while another stream is open, which that interrupts."""
+
+_POLL_S = 0.005
+_CARDS = Path("/proc/asound")
+
+
+class Interrupted(Exception):  # noqa: N818 - nothing is wrong: the stream must be opened again
+    """The device list is being read anew, for which every stream has to be closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A microphone, a speaker, or both."""
+
+    name: str
+    """Stable: PortAudio's own name, but with the id of an ALSA card (``/proc/asound/card0/id``) for its number."""
+    index: int
+    """PortAudio's number, good until the list is read anew."""
+    inputs: int
+    outputs: int
+    rate: int
+    """What it likes best."""
+    is_default_input: bool
+    is_default_output: bool
+
+
+def stable_name(shown: str, card_ids: Mapping[int, str]) -> str:
+    """Return PortAudio's name of a device without the card number, which changes with the order of plugging in.
+
+    ``USB Audio: - (hw:1,0)`` becomes ``USB Audio: - (hw:Device,0)``; the ``plughw`` that PA_ALSA_PLUGHW=1
+    shows is the same device.
+    """
+
+    def named(match: re.Match[str]) -> str:
+        return f"(hw:{card_ids.get(int(match[1]), match[1])},{match[2]})"
+
+    return re.sub(r"\((?:plug)?hw:(\d+),(\d+)\)", named, shown)
+
+
+def choose(devices: list[Device], wanted: str, kind: Kind) -> Device:
+    """Return the device of that kind that ``wanted`` means.
+
+    Args:
+        devices: What there is.
+        wanted: ``default``, a stable name, or a part of just one, in any case.
+        kind: Which side must have channels.
+
+    Raises:
+        DeviceError: If there is none, or more than one; lists what exists.
+
+    """
+    what = "microphone" if kind == "input" else "speaker"
+    fitting = [device for device in devices if (device.inputs if kind == "input" else device.outputs)]
+    if not fitting:
+        raise DeviceError(f"there is no {what}; plug one in, or start the sound server")
+    names = ", ".join(repr(device.name) for device in fitting)
+    if wanted == "default":
+        for device in fitting:
+            if device.is_default_input if kind == "input" else device.is_default_output:
+                return device
+        raise DeviceError(f"there is no default {what}; name one of: {names}")
+    for device in fitting:
+        if device.name == wanted:
+            return device
+    matches = [device for device in fitting if wanted.casefold() in device.name.casefold()]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        names = ", ".join(repr(device.name) for device in matches)
+        raise DeviceError(f"{what} {wanted!r} could be any of: {names}")
+    raise DeviceError(f"there is no {what} {wanted!r}; there are: {names}")
+
+
+class Stream:
+    """An open stream of 16-bit sound; only one thread may use it.
+
+    Attributes:
+        rate: Samples per second it runs at, which may not be what was asked for.
+        faults: How often PortAudio lost sound (input) or had none to play (output).
+
+    """
+
+    def __init__(self, card: "Soundcard", stream: Any, kind: Kind, name: str) -> None:
+        self.rate = int(stream.samplerate)
+        self.faults = 0
+        self._card = card
+        self._stream = stream
+        self._kind = kind
+        self._name = name
+        self._channels = int(stream.channels)
+        self._block = self.rate // 50
+        with card.limit(CALL_LIMIT_S, f"starting {name}"):
+            stream.start()
+            self._room = 0 if kind == "input" else int(stream.write_available)
+        self._available = 0
+
+    @property
+    def available(self) -> int:
+        """Samples that could be read besides, or were free to write, when the last block passed."""
+        return self._available
+
+    @property
+    def queued(self) -> int:
+        """Samples written that the device has not taken yet, when the last block was written."""
+        return max(0, self._room - self._available)
+
+    def read(self) -> Samples:
+        """Wait for the next 20 ms and return them, mono.
+
+        Raises:
+            DeviceError: If none come within :data:`STALL_S`.
+            Interrupted: If the stream has to be closed and opened again.
+
+        """
+        self.wait()
+        with self._card.limit(CALL_LIMIT_S, f"reading from {self._name}"):
+            pcm, overflowed = self._stream.read(self._block)
+        self.faults += bool(overflowed)
+        self._available -= self._block
+        return mono(np.frombuffer(pcm, np.int16), self._channels)
+
+    def write(self, samples: Samples) -> None:
+        """Give mono sound to the device, which must have room for it: see :meth:`wait`.
+
+        Raises:
+            DeviceError: If the device is gone.
+
+        """
+        spread = np.repeat(samples, self._channels) if self._channels > 1 else samples
+        with self._card.limit(CALL_LIMIT_S, f"writing to {self._name}"):
+            self.faults += bool(self._stream.write(spread.tobytes()))
+        self._available -= len(samples)
+
+    def wait(self) -> None:
+        """Wait until 20 ms can be read or written.
+
+        Raises:
+            DeviceError: If that takes longer than :data:`STALL_S`.
+            Interrupted: If the stream has to be closed and opened again.
+
+        """
+        end = time.monotonic() + STALL_S
+        while True:
+            if self._card.is_rescanning:
+                raise Interrupted
+            with self._card.limit(CALL_LIMIT_S, f"waiting for {self._name}"):
+                stream = self._stream
+                self._available = int(stream.read_available if self._kind == "input" else stream.write_available)
+            if self._available >= self._block:
+                return
+            if time.monotonic() > end:
+                raise DeviceError(f"{self._name} stands still: no sound passed for {STALL_S:g} s")
+            time.sleep(max(_POLL_S, (self._block - self._available) / self.rate))
+
+    def close(self) -> None:
+        """Drop what is in the device and give it back. Never raises."""
+        self._card.release(self._stream, self._name)
+
+
+def mono(interleaved: Samples, channels: int) -> Samples:
+    """Return the average of the channels."""
+    if channels == 1:
+        return interleaved
+    mean: Samples = interleaved.reshape(-1, channels).mean(axis=1).round().astype(np.int16)
+    return mean
+
+
+class Soundcard:
+    """PortAudio, shared by microphone and speaker, because reading its device list anew closes all streams."""
+
+    def __init__(self, give_up: Callable[[str], None]) -> None:
+        """Load PortAudio.
+
+        Args:
+            give_up: Called from a thread with a sentence when PortAudio hangs and cannot be helped from within the
+                process: it must end the process at once (``os._exit``; an ordinary exit would hang as well).
+
+        Raises:
+            DeviceError: If PortAudio is missing.
+
+        """
+        self._portaudio = _load()
+        self._give_up = give_up
+        self._changed = threading.Condition()
+        self._open: set[int] = set()
+        self._rescanning = False
+        self._scanned = (time.monotonic(), _cards())
+        self._calls: dict[int, tuple[float, str]] = {}
+        self._ended = threading.Event()
+        self._watch = threading.Thread(target=self._watch_calls, name="soundcard-watch", daemon=True)
+        self._watch.start()
+
+    @property
+    def is_rescanning(self) -> bool:
+        """Whether all streams must be closed now."""
+        return self._rescanning
+
+    def close(self) -> None:
+        """Stop watching. Close the streams before."""
+        self._ended.set()
+        self._watch.join()
+
+    def devices(self) -> list[Device]:
+        """Return what is there; nothing if there is no sound at all."""
+        portaudio = self._portaudio
+        apis = portaudio.query_hostapis()
+        first = next((api for api in apis if api["devices"]), None)
+        inputs, outputs = (first["default_input_device"], first["default_output_device"]) if first else (-1, -1)
+        ids = {int(path.parent.name[4:]): path.read_text().strip() for path in _CARDS.glob("card[0-9]*/id")}
+        return [
+            Device(
+                name=stable_name(shown["name"], ids),
+                index=index,
+                inputs=shown["max_input_channels"],
+                outputs=shown["max_output_channels"],
+                rate=int(shown["default_samplerate"]),
+                is_default_input=index == inputs,
+                is_default_output=index == outputs,
+            )
+            for index, shown in enumerate(portaudio.query_devices())
+        ]
+
+    def open(self, kind: Kind, wanted: str, rate: int, latency_s: float, channels: int = 1) -> Stream:
+        """Open and start a stream.
+
+        A device that refuses ``rate`` is opened at the rate it likes best, one that refuses mono with two channels.
+        If it cannot be had, the device list is read anew, unless that would disturb another stream too often.
+
+        Raises:
+            DeviceError: If there is no such device or it refuses all of this.
+
+        """
+        self._await_rescan()
+        try:
+            return self._open_listed(kind, wanted, rate, latency_s, channels)
+        except DeviceError:
+            if not self._may_rescan() or not self._rescan():
+                raise
+        return self._open_listed(kind, wanted, rate, latency_s, channels)
+
+    def release(self, stream: Any, name: str) -> None:
+        """Close a stream of :meth:`open`; use :meth:`Stream.close`."""
+        for close in (stream.abort, stream.close):
+            # A device that is gone may refuse both; then there is nothing left to close.
+            with suppress(DeviceError), self.limit(CALL_LIMIT_S, f"closing {name}"):
+                close()
+        with self._changed:
+            self._open.discard(id(stream))
+            self._changed.notify_all()
+
+    @contextmanager
+    def limit(self, seconds: float, doing: str) -> Iterator[None]:
+        """Give up if the calls to PortAudio in this block take longer; turn its errors into ours.
+
+        Raises:
+            DeviceError: If PortAudio raises.
+
+        """
+        thread = threading.get_ident()
+        self._calls[thread] = (time.monotonic() + seconds, doing)
+        try:
+            yield
+        except self._portaudio.PortAudioError as exc:
+            raise DeviceError(f"{doing} failed: {exc.args[0]}; it may be unplugged or its sound server down") from exc
+        finally:
+            del self._calls[thread]
+
+    def _open_listed(self, kind: Kind, wanted: str, rate: int, latency_s: float, channels: int) -> Stream:
+        device = choose(self.devices(), wanted, kind)
+        name = f"{'microphone' if kind == 'input' else 'speaker'} {device.name!r}"
+        make = self._portaudio.RawInputStream if kind == "input" else self._portaudio.RawOutputStream
+        refusal = DeviceError(f"{name} cannot be opened")
+        for its_rate, its_channels in ((rate, channels), (rate, 2), (device.rate, channels), (device.rate, 2)):
+            try:
+                with self.limit(OPEN_LIMIT_S, f"opening {name} at {its_rate} Hz"):
+                    stream = make(
+                        device=device.index,
+                        samplerate=its_rate,
+                        channels=its_channels,
+                        dtype="int16",
+                        blocksize=its_rate // 50,
+                        latency=latency_s,
+                    )
+            except DeviceError as exc:
+                refusal = exc
+                continue
+            with self._changed:
+                self._open.add(id(stream))
+            try:
+                return Stream(self, stream, kind, name)
+            except DeviceError:
+                self.release(stream, name)
+                raise
+        raise refusal
+
+    def _may_rescan(self) -> bool:
+        then, cards = self._scanned
+        return not self._open or cards != _cards() or time.monotonic() - then > RESCAN_S
+
+    def _rescan(self) -> bool:
+        """Read the device list anew, as PortAudio does only when it starts; return whether that was possible.
+
+        sounddevice has no public call for it; its author recommends these two (python-sounddevice issue 125).
+        """
+        with self._changed:
+            if self._rescanning:
+                return False
+            self._rescanning = True
+            closed = self._changed.wait_for(lambda: not self._open, timeout=2 * STALL_S)
+        try:
+            if closed:
+                with self.limit(OPEN_LIMIT_S, "reading the device list"):
+                    self._portaudio._terminate()  # noqa: SLF001 - see above
+                    self._portaudio._initialize()  # noqa: SLF001 - see above
+                self._scanned = (time.monotonic(), _cards())
+            return closed
+        finally:
+            with self._changed:
+                self._rescanning = False
+                self._changed.notify_all()
+
+    def _await_rescan(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._rescanning, timeout=2 * OPEN_LIMIT_S)
+
+    def _watch_calls(self) -> None:
+        while not self._ended.wait(0.25):
+            now = time.monotonic()
+            for end, doing in list(self._calls.values()):
+                if now > end:
+                    self._give_up(f"{doing} hangs in the sound system; only a restart helps")
+                    return
+
+
+def _load() -> Any:
+    """Return the module sounddevice. Loading it initialises PortAudio, which file and null ends must not pay for."""
+    try:
+        import sounddevice  # noqa: PLC0415 - see above
+    except OSError as exc:
+        raise DeviceError("the PortAudio library is missing: apt install libportaudio2") from exc
+    return sounddevice
+
+
+def _cards() -> str:
+    """Return a text that changes when the kernel gains or loses a sound card."""
+    try:
+        return (_CARDS / "cards").read_text()
+    except OSError:
+        return ""

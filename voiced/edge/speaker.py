@@ -1,0 +1,328 @@
+"""Loudspeakers: one pump from the playout into a sound card or into nowhere, with a copy in a file if wanted.
+
+:class:`Speaker` fits :class:`voiced.ports.Speaker`; where the sound goes is an :class:`Output`.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+
+from voiced.core.frames import SERVICE_RATE, Samples, seconds
+from voiced.core.playout import Playout, PlayoutEvent
+from voiced.edge.microphone import pauses
+from voiced.edge.resample import Resampler
+from voiced.edge.soundcard import Interrupted, Soundcard, Stream
+from voiced.edge.soundfile import WavWriter
+from voiced.errors import DeviceError, SoundFileError
+
+logger = logging.getLogger(__name__)
+
+BLOCK = SERVICE_RATE // 50
+"""Samples moved at a time: 20 ms."""
+
+PARK_S = 5.0
+"""Seconds of silence after which the device is given back: an idle daemon costs nothing and others can have it."""
+
+PATIENCE_S = 2.0
+"""How long sound is kept for a speaker that is lost; later it would only confuse."""
+
+LATENCY_S = 0.06
+"""What PortAudio is asked for."""
+
+
+class Output(Protocol):
+    """Where the pump's sound goes: 24 kHz, in blocks. Used by one thread."""
+
+    @property
+    def underruns(self) -> int:
+        """How often there was nothing to play although it was fed."""
+
+    def open(self) -> None:
+        """Get ready.
+
+        Raises:
+            DeviceError: If the device cannot be had.
+
+        """
+
+    def wait(self) -> None:
+        """Wait until a block can be written.
+
+        Raises:
+            DeviceError: If the device is lost.
+            Interrupted: If it has to be closed and opened again.
+
+        """
+
+    def write(self, block: Samples) -> int:
+        """Take a block of :data:`BLOCK` samples; return how many samples are written and not audible yet.
+
+        Raises:
+            DeviceError: If the device is lost.
+
+        """
+
+    def close(self) -> None:
+        """Give the device back. Never raises."""
+
+
+class CardOutput:
+    """A sound card's speaker."""
+
+    def __init__(self, card: Soundcard, device: str = "default", *, rate: int = SERVICE_RATE) -> None:
+        self._card = card
+        self._device = device
+        self._asked_rate = rate
+        self._stream: Stream | None = None
+        self._underruns = 0
+
+    @property
+    def underruns(self) -> int:
+        """How often the device had nothing to play although it was fed."""
+        return self._underruns + (self._stream.faults if self._stream else 0)
+
+    def open(self) -> None:
+        """Open the device at 24 kHz, or at its own rate."""
+        self._stream = self._card.open("output", self._device, self._asked_rate, LATENCY_S)
+        self._resampler = Resampler(SERVICE_RATE, self._stream.rate)
+        self._resampling = 0.0
+
+    def wait(self) -> None:
+        """Wait for room in the device."""
+        self._opened.wait()
+
+    def write(self, block: Samples) -> int:
+        """Hand over a block."""
+        stream = self._opened
+        ready = self._resampler.feed(block)
+        stream.write(ready)
+        ratio = SERVICE_RATE / stream.rate
+        self._resampling += len(block) - len(ready) * ratio
+        return round(self._resampling + stream.queued * ratio)
+
+    def close(self) -> None:
+        """Give the device back."""
+        if self._stream:
+            self._underruns += self._stream.faults
+            self._stream.close()
+            self._stream = None
+
+    @property
+    def _opened(self) -> Stream:
+        if self._stream is None:
+            raise DeviceError(f"speaker {self._device!r} is not open")
+        return self._stream
+
+
+class NullOutput:
+    """Nowhere, but in real time: a block is heard when its time is over."""
+
+    underruns = 0
+
+    def open(self) -> None:
+        """Start the clock."""
+        self._due = time.monotonic()
+
+    def wait(self) -> None:
+        """Wait until the blocks before have had their time; the clock never drifts."""
+        time.sleep(max(0.0, self._due - time.monotonic()))
+
+    def write(self, block: Samples) -> int:
+        """Take a block."""
+        self._due += seconds(len(block), SERVICE_RATE)
+        return len(block)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Speaker:
+    """Plays what is queued, and says when it is heard. A context: on entering it its thread waits for sound."""
+
+    def __init__(
+        self,
+        output: Output,
+        notify: Callable[[PlayoutEvent], None],
+        *,
+        volume: int = 100,
+        copy: WavWriter | None = None,
+        copy_silence: bool = False,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            output: Where the sound goes.
+            notify: Called from the speaker's thread when an answer begins to sound and when all is heard; must not
+                wait. ``Inbox.post`` fits.
+            volume: Percent.
+            copy: A 24 kHz file that gets, at the volume it is played, all that sounds; whoever made it closes it.
+            copy_silence: Whether it gets the silences as well, from entering the context on, so that places in the
+                file are times. Otherwise pauses between sounds are left out.
+
+        """
+        self._output = output
+        self._notify = notify
+        self._copy = copy
+        self._copy_silence = copy_silence
+        self._playout = Playout()
+        self._playout.volume(volume)
+        self._filled = threading.Condition()
+        self._latency_at = 0.0
+        self._problem: str | None = None
+        self._lost_at = 0.0
+        self._is_ended = False
+        self._thread = threading.Thread(target=self._run, name="speaker", daemon=True)
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong now, as a sentence; ``None`` while it can play, as far as is known."""
+        return self._problem
+
+    @property
+    def underruns(self) -> int:
+        """How often the device had nothing to play although it was fed."""
+        return self._output.underruns
+
+    @property
+    def dropped(self) -> int:
+        """Samples refused because ten minutes were waiting."""
+        return self._playout.dropped
+
+    def play(self, item_id: str, content_index: int, pcm: bytes) -> None:
+        """Queue sound of an answer."""
+        with self._filled:
+            self._playout.write(item_id, content_index, np.frombuffer(pcm, "<i2"))
+            self._filled.notify()
+
+    def chime(self, sound: Samples) -> None:
+        """Mix a short sound in, at once, over whatever plays."""
+        with self._filled:
+            self._playout.chime(sound)
+            self._filled.notify()
+
+    def cut(self) -> dict[tuple[str, int], int]:
+        """Fall silent now and forget what is queued; see :meth:`voiced.core.playout.Playout.cut`."""
+        with self._filled:
+            self._pass_time()
+            return self._playout.cut()
+
+    def volume(self, percent: int) -> None:
+        """Set the loudness of everything, 0 to 100."""
+        with self._filled:
+            self._playout.volume(percent)
+
+    async def __aenter__(self) -> Self:
+        self._began = time.monotonic()
+        self._thread.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop at once; what is queued is not heard any more."""
+        with self._filled:
+            self._is_ended = True
+            self._filled.notify()
+        # Longer than any limit of the sound card, which gives the process up by then.
+        await asyncio.to_thread(self._thread.join, 8.0)
+
+    def _run(self) -> None:
+        waits = pauses()
+        while self._wait_for_sound(waits):
+            try:
+                self._output.open()
+                self._pump()
+            except Interrupted:
+                logger.debug("the speaker is closed for a moment: the device list is read anew")
+            except DeviceError as exc:
+                waits = waits if self._problem else pauses()
+                self._lose(exc)
+            finally:
+                self._output.close()
+
+    def _wait_for_sound(self, waits: Iterator[float]) -> bool:
+        """Return when there is something to play, or a lost device to try again; ``False`` at the end."""
+        if self._problem is None:
+            with self._filled:
+                self._filled.wait_for(lambda: self._is_ended or not self._playout.is_idle)
+            return not self._is_ended
+        again = time.monotonic() + next(waits)
+        while not self._is_ended and (left := again - time.monotonic()) > 0:
+            with self._filled:
+                self._filled.wait(min(left, 0.25))
+            if time.monotonic() - self._lost_at > PATIENCE_S:
+                self._abandon()
+        return not self._is_ended
+
+    def _pump(self) -> None:
+        """Play until all has been silent for :data:`PARK_S`."""
+        silent_since = time.monotonic()
+        while not self._is_ended:
+            self._output.wait()
+            with self._filled:
+                sounds = not self._playout.is_idle
+                block = self._playout.read(BLOCK)
+                self._set_latency(self._playout.latency + BLOCK)
+            latency = self._output.write(block)
+            now = time.monotonic()
+            with self._filled:
+                self._set_latency(latency)
+                events = self._playout.events()
+                if sounds or not self._playout.is_quiet:
+                    silent_since = now
+            self._tell(events)
+            if sounds:
+                self._write_copy(block)
+            if self._problem:
+                logger.info("the speaker is back")
+                self._problem = None
+            if now - silent_since > PARK_S:
+                return
+
+    def _lose(self, exc: DeviceError) -> None:
+        known, self._problem = self._problem, str(exc)
+        if known is None:
+            self._lost_at = time.monotonic()
+        logger.log(logging.DEBUG if known == self._problem else logging.WARNING, "no speaker: %s", exc)
+
+    def _abandon(self) -> None:
+        with self._filled:
+            self._pass_time()
+            if self._playout.is_idle:
+                return
+            lost = self._playout.abandon()
+            events = self._playout.events()
+        logger.warning("%.1f s of an answer were dropped: there is no speaker", seconds(lost, SERVICE_RATE))
+        self._tell(events)
+
+    def _tell(self, events: list[PlayoutEvent]) -> None:
+        for event in events:
+            self._notify(event)
+
+    def _set_latency(self, samples: int) -> None:
+        self._playout.latency = samples
+        self._latency_at = time.monotonic()
+
+    def _pass_time(self) -> None:
+        """Take off the latency what became audible since it was last set."""
+        passed = round((time.monotonic() - self._latency_at) * SERVICE_RATE)
+        self._set_latency(max(0, self._playout.latency - passed))
+
+    def _write_copy(self, block: Samples) -> None:
+        if self._copy is None:
+            return
+        try:
+            if self._copy_silence:
+                due = round((time.monotonic() - self._began) * SERVICE_RATE) - BLOCK - self._copy.samples
+                if due > 2 * BLOCK:  # less is only the pump's own pace
+                    self._copy.write(np.zeros(due, np.int16))
+            self._copy.write(block)
+        except SoundFileError as exc:
+            self._copy = None
+            logger.error("the copy of what is played ends here: %s", exc)
