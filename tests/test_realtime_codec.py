@@ -228,7 +228,7 @@ def test_reads_what_both_dialects_say_alike(codec: Codec, frame: dict[str, Any],
         ),
         (
             {"type": "rate_limits.updated", "rate_limits": {"tokens": 1}},
-            "rate_limits.updated: rate_limits must be a list of objects, not {'tokens': 1}",
+            "rate_limits.updated: rate_limits must be a list of objects, not an object",
         ),
         (
             {"type": "session.created", "session": {"id": "s", "expires_at": float("nan")}},
@@ -238,12 +238,12 @@ def test_reads_what_both_dialects_say_alike(codec: Codec, frame: dict[str, Any],
             {
                 "type": "conversation.item.input_audio_transcription.completed",
                 "item_id": "i",
-                "transcript": ["said in private"],
+                "transcript": {"said": "in private"},
             },
-            "conversation.item.input_audio_transcription.completed: transcript must be text, not a list",
+            "conversation.item.input_audio_transcription.completed: transcript must be text, not an object",
         ),
         ({"type": None}, "A message of the service: type must be text, not None"),
-        ([1], "A message of the service must be a JSON object, not [1]"),
+        ([1], "A message of the service must be a JSON object, not a list"),
     ],
 )
 def test_names_event_field_and_value_of_what_is_wrong(codec: Codec, frame: object, said: str) -> None:

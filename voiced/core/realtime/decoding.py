@@ -111,7 +111,8 @@ class Table:
         if name not in self._fields:
             return ProtocolError(f"{self.event}: {self.path}{name} is missing; it must be {wanted}")
         value = self._fields[name]
-        shown = f"a {type(value).__name__}" if name in PRIVATE else _elided(value)
+        private = name in PRIVATE and isinstance(value, str)
+        shown = f"a text of {len(value)} characters" if private else _elided(value)
         return ProtocolError(f"{self.event}: {self.path}{name} must be {wanted}, not {shown}")
 
 
@@ -143,10 +144,10 @@ def _encodable(text: str) -> str:
 
 
 def _elided(value: object) -> str:
-    try:
-        shown = repr(value[:60] if isinstance(value, str) else value)
-    except (ValueError, RecursionError):  # an integer of 5,000 digits, a list 5,000 deep
-        return f"a {type(value).__name__} too large to show"
+    """Show a wrong value; not what is in an object or a list, which may be deep, long or private."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    shown = repr(value[:60] if isinstance(value, str) else value)
     return shown if len(shown) <= 60 else shown[:57] + "..."
 
 
