@@ -124,6 +124,14 @@ def test_patience_holds_when_the_gate_has_just_opened() -> None:
     assert [len(samples) // STEP for samples in model.heard] == [28, 1, 1]
 
 
+def test_a_word_found_in_what_was_missed_is_placed_where_it_was() -> None:
+    model = Loudest()
+    ears = Ears(speech=lambda samples: samples[0] == 1, score=model, forget=model.reset, rules=rules(["x"]))
+    sound = np.concatenate((tone(30, 1), tone(20, 0), tone(1, 900), tone(3, 0), tone(1, 1)))
+    assert [wake.end for wake in hear(ears, sound)] == [51 * STEP]
+    assert len(model.heard[-1]) > STEP
+
+
 def test_a_shut_gate_costs_no_scores() -> None:
     model = Loudest()
     ears = simple_ears(model)

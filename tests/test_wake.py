@@ -65,6 +65,20 @@ def test_refractory_time_runs_on_when_the_models_forget() -> None:
     assert hear(judge, *[(0.9,)] * 20, start=STEP) == []
 
 
+def test_another_word_does_not_end_the_refractory_time_of_the_first() -> None:
+    quiet = [(0.0, 0.0)] * 9
+    heard = hear(warm(), (0.9, 0.0), *quiet, (0.0, 0.9), *quiet, (0.0, 0.0), (0.9, 0.0))  # jarvis again after 1.7 s
+    assert [wake.word for wake in heard] == ["hey_jarvis", "alexa"]
+
+
+def test_patience_begins_anew_when_the_models_forget() -> None:
+    judge = warm(WakeRules((WordRule("hey_jarvis", 0.5, patience=3),), cold_steps=2))
+    hear(judge, (0.9,), (0.9,))
+    judge.restart()
+    assert hear(judge, *[(0.9,)] * 4, start=2 * STEP) == []
+    assert len(hear(judge, (0.9,), start=6 * STEP)) == 1
+
+
 @given(rows, st.integers(1, 3))
 def test_any_history_keeps_the_promises(history: list[tuple[float, float] | None], patience: int) -> None:
     rules = WakeRules((WordRule("hey_jarvis", 0.5, patience), WordRule("alexa", 0.8)), cold_steps=5)

@@ -16,6 +16,7 @@ from tests.recordings import CLIPS, ROOT, SOUNDS, load, noise, steps
 from voiced import ports
 from voiced.core.frames import STEP, Samples
 from voiced.edge.classifier import Classifier, missing_operators
+from voiced.edge.features import Embedding, Mel
 from voiced.edge.models import EMBEDDING, MEL, Model, Models, find_models
 from voiced.edge.onnxfile import read
 from voiced.edge.wakemodel import WakeModels
@@ -101,6 +102,16 @@ def test_after_a_reset_nothing_is_left_of_the_sound_before(engine: WakeModels) -
     engine(steps(noise(2, rms=5000)))
     engine.reset()
     assert engine(sound) == first
+
+
+def test_mel_and_embedding_forget_too(installed: Models) -> None:
+    mel, embedding = Mel(read(installed.feature(MEL).path)), Embedding(read(installed.feature(EMBEDDING).path))
+    step = noise(0.08, rms=3000)
+    first = embedding(mel(step)).copy()
+    assert not np.array_equal(embedding(mel(step)), first)
+    mel.reset()
+    embedding.reset()
+    assert np.array_equal(embedding(mel(step)), first)
 
 
 def test_the_26th_step_after_a_reset_is_as_if_there_had_been_none(engine: WakeModels) -> None:
@@ -271,6 +282,18 @@ def test_branches_see_the_values_around_them(tmp_path: Path, op: str, limit: flo
     ]
     values = np.random.default_rng(4).normal(0, 3, (1, 3, 6)).astype(np.float32)
     ours, theirs = both(_shapeless(nodes, {}, packed=False), tmp_path / "if.onnx", values)
+    assert np.allclose(ours, theirs, atol=1e-5)
+
+
+def test_constants_may_be_plain_numbers(tmp_path: Path) -> None:
+    nodes = [
+        onnx.node("Constant", [], ["half"], {"value_float": 0.5}),
+        onnx.node("Constant", [], ["shape"], {"value_ints": [3, 6]}),
+        onnx.node("Gemm", ["flat", "w"], ["y"], {"transB": 1}),
+    ]
+    nodes[2:2] = [onnx.node("Mul", ["x", "half"], ["z"]), onnx.node("Reshape", ["z", "shape"], ["flat"])]
+    values = np.random.default_rng(4).normal(0, 3, (1, 3, 6)).astype(np.float32)
+    ours, theirs = both(_shapeless(nodes, {"w": W}, packed=False), tmp_path / "constant.onnx", values)
     assert np.allclose(ours, theirs, atol=1e-5)
 
 
