@@ -1,9 +1,9 @@
-"""What tests of MQTT need besides the broker: somebody else on it, and a door in front of it that can be shut."""
+"""What tests of MQTT need: a broker, somebody else on it, and a door in front of it that can be shut."""
 
 import asyncio
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +13,15 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+
+from voiced.config import MqttConfig
+from voiced.core import mqtt
+from voiced.core.mqtt import RefusedCommandError, Topics
+from voiced.edge.broker import MqttBroker
+
+KITCHEN = Topics("voiced", "kitchen")
+AVAILABILITY = "voiced/kitchen/availability"
+DISCOVERY = "homeassistant/device/voiced_kitchen/config"
 
 
 async def eventually(condition: Callable[[], Any], what: str = "", patience_s: float = 20.0) -> None:
@@ -61,6 +70,7 @@ class Neighbour:
     ) -> None:
         self._client.disconnect()
         await asyncio.to_thread(self._client.loop_stop)
+        del self._client  # which closes paho's inner pair of sockets
 
     def on(self, topic: str) -> list[str]:
         return [heard.payload.decode() for heard in self.heard if heard.topic == topic]
@@ -185,3 +195,38 @@ class Door:
             writer.write(some)
             await writer.drain()
         writer.transport.abort()
+
+
+def config(port: int, **more: Any) -> MqttConfig:
+    return MqttConfig(host="127.0.0.1", port=port, **more)
+
+
+def make_broker(where: int | MqttConfig, **more: Any) -> MqttBroker:
+    where = config(where) if isinstance(where, int) else where
+    return MqttBroker(config=where, topics=KITCHEN, longest_pause_s=1, **more)
+
+
+async def connected(broker: MqttBroker) -> None:
+    await eventually(lambda: broker.connected, f"connected; it says {broker.problem}")
+
+
+@asynccontextmanager
+async def obeyed(broker: MqttBroker) -> AsyncIterator[list[mqtt.Command]]:
+    """Read and answer every command, as the daemon would."""
+    done: list[mqtt.Command] = []
+
+    async def obey() -> None:
+        async for message in broker.commands():
+            try:
+                command = mqtt.parse(message, KITCHEN)
+            except RefusedCommandError as exc:
+                answer, reply = mqtt.failed(None, exc, mqtt.moment(0)), exc.reply
+            else:
+                done.append(command)
+                answer, reply = mqtt.succeeded(command, mqtt.moment(0), {"done": True}), command.reply
+            broker.answer(reply.topic, answer.json_text(), reply.correlation)
+
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(obey())
+        yield done
+        task.cancel()

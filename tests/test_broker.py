@@ -1,84 +1,19 @@
 """The broker's side of the daemon, against a real mosquitto."""
 
 import asyncio
-import gc
 import json
-import socket
 import sys
-import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
 
 import pytest
-import pytest_asyncio
-import trustme
 
-from tests.mosquitto import Door, Neighbour, eventually
-from voiced.config import MqttConfig
+from tests.mosquitto import AVAILABILITY, DISCOVERY, Door, Neighbour, connected, eventually, make_broker, obeyed
+from voiced import ports
 from voiced.core import mqtt
-from voiced.core.mqtt import Message, RefusedCommandError, Topics
-from voiced.edge import brokerlogin
-from voiced.edge.broker import EVENT_AGE_S, EVENTS_KEPT, MqttBroker
+from voiced.core.mqtt import Message
+from voiced.edge.broker import EVENT_AGE_S, EVENTS_KEPT
 from voiced.edge.mosquitto import Mosquitto
-from voiced.edge.remote import RemoteControl
-from voiced.errors import CommandError, ConfigError, VoicedError
 
-KITCHEN = Topics("voiced", "kitchen")
-AVAILABILITY = "voiced/kitchen/availability"
-DISCOVERY = "homeassistant/device/voiced_kitchen/config"
-
-
-@pytest.fixture(autouse=True)
-def _nothing_left() -> Iterator[None]:
-    before = threading.active_count()
-    yield
-    gc.collect()  # a socket left open warns here, and warnings are errors
-    left = [t.name for t in threading.enumerate() if "paho" in t.name]
-    assert (threading.active_count(), left) <= (before + 1, [])  # asyncio may keep one worker until its loop ends
-
-
-@pytest_asyncio.fixture
-async def mosquitto(tmp_path: Path) -> AsyncIterator[Mosquitto]:
-    async with Mosquitto(tmp_path) as running:
-        yield running
-
-
-def config(port: int, **more: Any) -> MqttConfig:
-    return MqttConfig(host="127.0.0.1", port=port, **more)
-
-
-def make_broker(where: int | MqttConfig, **more: Any) -> MqttBroker:
-    where = config(where) if isinstance(where, int) else where
-    return MqttBroker(config=where, topics=KITCHEN, longest_pause_s=1, **more)
-
-
-async def connected(broker: MqttBroker) -> None:
-    await eventually(lambda: broker.connected, f"connected; it says {broker.problem}")
-
-
-@asynccontextmanager
-async def obeyed(broker: MqttBroker) -> AsyncIterator[list[mqtt.Command]]:
-    """Read and answer every command, as the daemon would."""
-    done: list[mqtt.Command] = []
-
-    async def obey() -> None:
-        async for message in broker.commands():
-            try:
-                command = mqtt.parse(message, KITCHEN)
-            except RefusedCommandError as exc:
-                answer, reply = mqtt.failed(None, exc, mqtt.moment(0)), exc.reply
-            else:
-                done.append(command)
-                answer, reply = mqtt.succeeded(command, mqtt.moment(0), {"done": True}), command.reply
-            broker.answer(reply.topic, answer.json_text(), reply.correlation)
-
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(obey())
-        yield done
-        task.cancel()
-
+pytestmark = pytest.mark.usefixtures("nothing_left")
 
 # --- coming and going ---
 
@@ -282,7 +217,7 @@ async def test_a_value_expires_at_the_broker_and_is_not_sent_again_after(mosquit
 
 
 def test_state_and_event_are_not_mixed_up() -> None:
-    broker = make_broker(1)
+    broker: ports.Broker = make_broker(1)
     with pytest.raises(ValueError, match="tell it"):
         broker.keep("event/wake", "{}")
     with pytest.raises(ValueError, match="keep it"):
@@ -366,178 +301,3 @@ async def test_a_flood_of_commands_is_bounded(mosquitto: Mosquitto, caplog: pyte
         await eventually(lambda: caplog.text.count("too many commands at once") == 20, "20 are dropped")
         first = await anext(broker.commands())
         assert first == Message("voiced/kitchen/command/say", b"0")
-
-
-# --- trouble, in words ---
-
-
-async def test_a_wrong_password_is_said_in_words(tmp_path: Path) -> None:
-    users = tmp_path / "users"
-    make = await asyncio.create_subprocess_exec("mosquitto_passwd", "-b", "-c", str(users), "kitchen", "right")
-    assert await make.wait() == 0
-    secret = tmp_path / "secret"
-    secret.write_text("wrong\n")
-    folder = tmp_path / "guarded"
-    folder.mkdir()
-    async with Mosquitto(folder, ["allow_anonymous false", f"password_file {users}"]) as guarded:
-        login = config(guarded.port, username="kitchen", password_file=str(secret))
-        async with make_broker(login) as broker:
-            await eventually(lambda: "does not accept" in (broker.problem or ""), "refused")
-            assert broker.problem == (
-                f"the MQTT broker at 127.0.0.1:{guarded.port} does not accept user 'kitchen' with this password "
-                "(Not authorized); check mqtt.username and mqtt.password_file"
-            )
-        with pytest.raises(CommandError, match="does not accept user 'kitchen'"):
-            await asyncio.to_thread(enter, RemoteControl(login, KITCHEN))
-        secret.write_text("right\n")
-        async with make_broker(login) as broker:
-            await connected(broker)
-
-
-def enter(remote: RemoteControl) -> None:
-    with remote:
-        pass
-
-
-async def test_rules_of_the_broker_that_forbid_publishing_are_noticed(tmp_path: Path) -> None:
-    rules = tmp_path / "rules"
-    rules.write_text("topic read #\n")
-    options = ["allow_anonymous true", f"acl_file {rules}"]
-    async with Mosquitto(tmp_path, options) as guarded, make_broker(guarded.port) as broker:
-        await eventually(lambda: "check its access rules" in (broker.problem or ""), "noticed")
-
-
-async def test_the_password_comes_from_file_credential_or_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
-    monkeypatch.delenv("VOICED_MQTT_PASSWORD", raising=False)
-    assert brokerlogin.password(config(1)) is None
-    monkeypatch.setenv("VOICED_MQTT_PASSWORD", "of the environment")
-    assert brokerlogin.password(config(1)) == "of the environment"
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    assert brokerlogin.password(config(1)) == "of the environment"
-    (tmp_path / "mqtt_password").write_text("of systemd\n")
-    assert brokerlogin.password(config(1)) == "of systemd"
-    (tmp_path / "file").write_text(" of the file \r\n")
-    assert brokerlogin.password(config(1, password_file=str(tmp_path / "file"))) == " of the file "
-    with pytest.raises(ConfigError, match=r"mqtt.password_file: cannot read .*nowhere"):
-        brokerlogin.password(config(1, password_file=str(tmp_path / "nowhere")))
-
-
-async def test_tls_with_an_own_ca(tmp_path: Path) -> None:
-    ca = trustme.CA()
-    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
-    server = ca.issue_cert("127.0.0.1")
-    server.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
-    server.private_key_pem.write_to_path(tmp_path / "key.pem")
-    options = ["allow_anonymous true", f"certfile {tmp_path}/cert.pem", f"keyfile {tmp_path}/key.pem"]
-    async with Mosquitto(tmp_path, options) as secure:
-        async with make_broker(config(secure.port, tls=True, ca_file=str(tmp_path / "ca.pem"))) as broker:
-            await connected(broker)
-        async with make_broker(config(secure.port, tls=True)) as broker:
-            await eventually(lambda: "is not trusted" in (broker.problem or ""), "the certificate is not trusted")
-        async with make_broker(secure.port) as broker:
-            await eventually(lambda: "check mqtt.port and mqtt.tls" in (broker.problem or ""), "TLS is missing")
-
-
-async def test_tls_where_the_broker_has_none(mosquitto: Mosquitto) -> None:
-    async with make_broker(config(mosquitto.port, tls=True)) as broker:
-        await eventually(lambda: "seems to speak no TLS" in (broker.problem or ""), "no TLS there")
-
-
-async def test_what_can_never_work_is_a_configuration_error(tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").write_text("no certificate")
-    for wrong, says in (
-        ({"tls": True, "ca_file": str(tmp_path / "ca.pem")}, "mqtt.ca_file: cannot read certificates"),
-        ({"tls": True, "ca_file": str(tmp_path / "none")}, "mqtt.ca_file: cannot read certificates"),
-        ({"username": "x", "password_file": str(tmp_path / "none")}, "mqtt.password_file: cannot read"),
-    ):
-        with pytest.raises(ConfigError, match=says):
-            await make_broker(config(1, **wrong)).__aenter__()
-    with pytest.raises(ConfigError, match=r"mqtt.host: .* cannot be a host name"):
-        await MqttBroker(config=MqttConfig(host="a" * 64), topics=KITCHEN).__aenter__()
-
-
-async def test_two_with_one_id_are_told(mosquitto: Mosquitto) -> None:
-    async with make_broker(mosquitto.port) as one, make_broker(mosquitto.port) as other:
-        said = "another client uses the id voiced-kitchen"
-        await eventually(lambda: said in (one.problem or "") and said in (other.problem or ""), "noticed by both", 40)
-
-
-async def test_a_broker_of_the_older_protocol_is_spoken_to(mosquitto: Mosquitto) -> None:
-    async with Neighbour(mosquitto.port) as neighbour, Door(mosquitto.port, knows_v5=False) as door:
-        async with make_broker(door.port) as broker, obeyed(broker):
-            broker.keep("turn", "{}", expiry_s=60)
-            await connected(broker)
-            assert door.v5_refused == 1
-            await eventually(lambda: neighbour.last(AVAILABILITY) == "online", "online")
-            assert await asyncio.to_thread(remotely, door.port, "ping") == {"done": True}
-            door.shut()
-            await eventually(lambda: not broker.connected, "the loss is noticed")
-            door.open()
-            await connected(broker)
-        await eventually(lambda: neighbour.last(AVAILABILITY) == "offline", "offline")
-
-
-# --- from the command line ---
-
-
-def remotely(port: int, action: str, **fields: Any) -> Any:
-    with RemoteControl(config(port), KITCHEN) as remote:
-        return remote.command(action, **fields)
-
-
-async def test_a_daemon_is_controlled(mosquitto: Mosquitto) -> None:
-    async with make_broker(mosquitto.port) as broker, obeyed(broker) as done:
-        broker.keep("state", '{"state":"idle"}')
-        await connected(broker)
-
-        def control() -> Any:
-            with RemoteControl(config(mosquitto.port), KITCHEN) as remote:
-                remote.command("say", text="Grüße", interrupt=True)
-                remote.set(mute="toggle", volume=5)
-                with pytest.raises(CommandError, match="volume is 500") as refused:
-                    remote.set(volume=500)
-                assert refused.value.code == "invalid"
-                return remote.status()
-
-        assert await asyncio.to_thread(control) == {"availability": "online", "state": {"state": "idle"}}
-        say, change = done
-        assert isinstance(say, mqtt.Say)
-        assert (say.text, say.interrupt, say.reply.correlation) == ("Grüße", True, (say.reply.id or "").encode())
-        assert isinstance(change, mqtt.SetSettings)
-        assert (change.mute, change.volume) == ("toggle", 5)
-
-
-async def test_a_daemon_that_is_not_there_is_missed_in_words(mosquitto: Mosquitto) -> None:
-    with pytest.raises(CommandError, match="no voiced called 'kitchen' is known") as missed:
-        await asyncio.to_thread(remotely, mosquitto.port, "ping")
-    assert missed.value.code == "unavailable"
-    async with make_broker(mosquitto.port) as broker:
-        await connected(broker)
-
-        def ask() -> None:
-            with RemoteControl(config(mosquitto.port), KITCHEN) as remote:
-                remote.command("ping", patience_s=0.2)
-
-        with pytest.raises(CommandError, match=r"did not answer within 0.2 s"):
-            await asyncio.to_thread(ask)
-    with pytest.raises(CommandError, match="is not running"):
-        await asyncio.to_thread(remotely, mosquitto.port, "ping")
-    await mosquitto.stop()
-    with pytest.raises(CommandError, match="no MQTT broker listens at"):
-        await asyncio.to_thread(remotely, mosquitto.port, "ping")
-
-
-# --- the private broker itself ---
-
-
-async def test_a_broker_that_cannot_start_says_why(tmp_path: Path) -> None:
-    with pytest.raises(VoicedError, match="mosquitto does not start"):
-        await Mosquitto(tmp_path, ["nonsense 1"]).__aenter__()
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        broker = Mosquitto(tmp_path)
-        broker.port = taken.getsockname()[1]
-        with pytest.raises(VoicedError, match="Address already in use"):
-            await broker.start()

@@ -97,6 +97,7 @@ class MqttBroker:
         self._commands: asyncio.Queue[Message] = asyncio.Queue(INBOX)
         self._tasks: set[asyncio.Task[None]] = set()
         self._birth: asyncio.TimerHandle | None = None
+        self._settling: asyncio.TimerHandle | None = None
         self._connected = False
         self._refused = False
         self._problem: str | None = f"not connected to the MQTT broker {config.host}:{config.port} yet"
@@ -183,8 +184,9 @@ class MqttBroker:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Say ``offline``, wait at most 2 s for what is on its way, and disconnect."""
-        if self._birth is not None:
-            self._birth.cancel()
+        for timer in (self._birth, self._settling):
+            if timer is not None:
+                timer.cancel()
         if self._connected:
             self._set(self._availability, _Value("offline"))
             with suppress(TimeoutError):
@@ -193,9 +195,8 @@ class MqttBroker:
                         self._progress.clear()
                         await self._progress.wait()
         self._connected = False
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # they wait for threads, which cannot be cancelled; each ends within the patience of a connection attempt
+        await asyncio.gather(*self._tasks)
         await asyncio.to_thread(self._link.close)
 
     # --- outgoing, on the loop ---
@@ -256,7 +257,9 @@ class MqttBroker:
         self._connected, self._connected_at = True, self._clock()
         self._connects += 1
         self._window = min(WINDOW, window)
-        if not self._is_twin():
+        if self._is_twin():
+            self._settling = self._loop.call_later(TWIN_QUICK_S, self._settled)
+        else:
             self._problem = None
         self._latest.pop(self._availability, None)  # so that it comes last
         self._latest[self._availability] = _Value("online")
@@ -281,6 +284,8 @@ class MqttBroker:
                 self.unreachable()
             return
         self._connected = False
+        if self._settling is not None:
+            self._settling.cancel()
         now = self._clock()
         if now - self._connected_at < TWIN_QUICK_S or reason == "Session taken over":
             self._quick_losses.append(now)
@@ -292,6 +297,12 @@ class MqttBroker:
             )
         else:
             self._complain(f"the connection to the MQTT broker {where} was lost ({reason}); trying again")
+
+    def _settled(self) -> None:
+        """The other client has let us be."""
+        self._quick_losses.clear()
+        self._problem = None
+        self._changed()
 
     def _is_twin(self) -> bool:
         losses = self._quick_losses

@@ -1,0 +1,25 @@
+"""Fixtures of more than one file of tests."""
+
+import gc
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from voiced.edge.mosquitto import Mosquitto
+
+
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    """Fail a test that leaves a thread of paho or an open socket behind."""
+    yield
+    gc.collect()  # an unclosed socket warns here, and warnings are errors
+    assert [thread.name for thread in threading.enumerate() if "paho" in thread.name] == []
+
+
+@pytest_asyncio.fixture
+async def mosquitto(tmp_path: Path) -> AsyncIterator[Mosquitto]:
+    async with Mosquitto(tmp_path) as running:
+        yield running

@@ -1,0 +1,135 @@
+"""What the broker or the way to it can do wrong, and the sentences that say so; on a real mosquitto."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.mosquitto import AVAILABILITY, KITCHEN, Door, Neighbour, config, connected, eventually, make_broker, obeyed
+from voiced.config import MqttConfig
+from voiced.edge import brokerlogin
+from voiced.edge.broker import MqttBroker
+from voiced.edge.mosquitto import Mosquitto
+from voiced.errors import ConfigError, VoicedError
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+
+async def test_a_wrong_password_is_said_in_words(tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    make = await asyncio.create_subprocess_exec("mosquitto_passwd", "-b", "-c", str(users), "kitchen", "right")
+    assert await make.wait() == 0
+    secret = tmp_path / "secret"
+    secret.write_text("wrong\n")
+    folder = tmp_path / "guarded"
+    folder.mkdir()
+    async with Mosquitto(folder, ["allow_anonymous false", f"password_file {users}"]) as guarded:
+        login = config(guarded.port, username="kitchen", password_file=str(secret))
+        async with make_broker(login) as broker:
+            await eventually(lambda: "does not accept" in (broker.problem or ""), "refused")
+            assert broker.problem == (
+                f"the MQTT broker at 127.0.0.1:{guarded.port} does not accept user 'kitchen' with this password "
+                "(Not authorized); check mqtt.username and mqtt.password_file"
+            )
+        secret.write_text("right\n")
+        async with make_broker(login) as broker:
+            await connected(broker)
+
+
+async def test_rules_of_the_broker_that_forbid_publishing_are_noticed(tmp_path: Path) -> None:
+    rules = tmp_path / "rules"
+    rules.write_text("topic read #\n")
+    options = ["allow_anonymous true", f"acl_file {rules}"]
+    async with Mosquitto(tmp_path, options) as guarded, make_broker(guarded.port) as broker:
+        await eventually(lambda: "check its access rules" in (broker.problem or ""), "noticed")
+
+
+async def test_the_password_comes_from_file_credential_or_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    monkeypatch.delenv("VOICED_MQTT_PASSWORD", raising=False)
+    assert brokerlogin.password(config(1)) is None
+    monkeypatch.setenv("VOICED_MQTT_PASSWORD", "of the environment")
+    assert brokerlogin.password(config(1)) == "of the environment"
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert brokerlogin.password(config(1)) == "of the environment"
+    (tmp_path / "mqtt_password").write_text("of systemd\n")
+    assert brokerlogin.password(config(1)) == "of systemd"
+    (tmp_path / "file").write_text(" of the file \r\n")
+    assert brokerlogin.password(config(1, password_file=str(tmp_path / "file"))) == " of the file "
+    with pytest.raises(ConfigError, match=r"mqtt.password_file: cannot read .*nowhere"):
+        brokerlogin.password(config(1, password_file=str(tmp_path / "nowhere")))
+
+
+async def test_tls_with_an_own_ca(tmp_path: Path) -> None:
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    server = ca.issue_cert("127.0.0.1")
+    server.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    server.private_key_pem.write_to_path(tmp_path / "key.pem")
+    options = ["allow_anonymous true", f"certfile {tmp_path}/cert.pem", f"keyfile {tmp_path}/key.pem"]
+    async with Mosquitto(tmp_path, options) as secure:
+        async with make_broker(config(secure.port, tls=True, ca_file=str(tmp_path / "ca.pem"))) as broker:
+            await connected(broker)
+        async with make_broker(config(secure.port, tls=True)) as broker:
+            await eventually(lambda: "is not trusted" in (broker.problem or ""), "the certificate is not trusted")
+        async with make_broker(secure.port) as broker:
+            await eventually(lambda: "check mqtt.port and mqtt.tls" in (broker.problem or ""), "TLS is missing")
+
+
+async def test_tls_where_the_broker_has_none(mosquitto: Mosquitto) -> None:
+    async with make_broker(config(mosquitto.port, tls=True)) as broker:
+        await eventually(lambda: "seems to speak no TLS" in (broker.problem or ""), "no TLS there")
+
+
+async def test_what_can_never_work_is_a_configuration_error(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    for wrong, says in (
+        ({"tls": True, "ca_file": str(tmp_path / "ca.pem")}, "mqtt.ca_file: cannot read certificates"),
+        ({"tls": True, "ca_file": str(tmp_path / "none")}, "mqtt.ca_file: cannot read certificates"),
+        ({"username": "x", "password_file": str(tmp_path / "none")}, "mqtt.password_file: cannot read"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            await make_broker(config(1, **wrong)).__aenter__()
+    with pytest.raises(ConfigError, match=r"mqtt.host: .* cannot be a host name"):
+        await MqttBroker(config=MqttConfig(host="a" * 64), topics=KITCHEN).__aenter__()
+
+
+async def test_two_with_one_id_are_told_until_one_leaves(mosquitto: Mosquitto) -> None:
+    async with make_broker(mosquitto.port) as stays:
+        async with make_broker(mosquitto.port) as leaves:
+            said = "another client uses the id voiced-kitchen"
+            await eventually(
+                lambda: said in (stays.problem or "") and said in (leaves.problem or ""), "noticed by both", 40
+            )
+        await eventually(lambda: stays.connected and stays.problem is None, "settled")
+
+
+async def test_a_broker_of_the_older_protocol_is_spoken_to(mosquitto: Mosquitto) -> None:
+    async with Neighbour(mosquitto.port) as neighbour, Door(mosquitto.port, knows_v5=False) as door:
+        async with make_broker(door.port) as broker, obeyed(broker):
+            broker.keep("turn", "{}", expiry_s=60)
+            await connected(broker)
+            assert door.v5_refused == 1
+            await eventually(lambda: neighbour.last(AVAILABILITY) == "online", "online")
+            door.shut()
+            await eventually(lambda: not broker.connected, "the loss is noticed")
+            door.open()
+            await connected(broker)
+        await eventually(lambda: neighbour.last(AVAILABILITY) == "offline", "offline")
+
+
+# --- the private broker itself ---
+
+
+async def test_a_broker_that_cannot_start_says_why(tmp_path: Path) -> None:
+    with pytest.raises(VoicedError, match="mosquitto does not start"):
+        await Mosquitto(tmp_path, ["nonsense 1"]).__aenter__()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        broker = Mosquitto(tmp_path)
+        broker.port = taken.getsockname()[1]
+        with pytest.raises(VoicedError, match="Address already in use"):
+            await broker.start()

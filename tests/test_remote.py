@@ -1,0 +1,83 @@
+"""A running daemon controlled from outside, over a real mosquitto."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.mosquitto import KITCHEN, Door, config, connected, make_broker, obeyed
+from voiced.core import mqtt
+from voiced.edge.mosquitto import Mosquitto
+from voiced.edge.remote import RemoteControl
+from voiced.errors import CommandError
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+
+def remotely(port: int, action: str, **fields: Any) -> Any:
+    with RemoteControl(config(port), KITCHEN) as remote:
+        return remote.command(action, **fields)
+
+
+async def test_a_daemon_is_controlled(mosquitto: Mosquitto) -> None:
+    async with make_broker(mosquitto.port) as broker, obeyed(broker) as done:
+        broker.keep("state", '{"state":"idle"}')
+        await connected(broker)
+
+        def control() -> Any:
+            with RemoteControl(config(mosquitto.port), KITCHEN) as remote:
+                remote.command("say", text="Grüße", interrupt=True)
+                remote.set(mute="toggle", volume=5)
+                with pytest.raises(CommandError, match="volume is 500") as refused:
+                    remote.set(volume=500)
+                assert refused.value.code == "invalid"
+                return remote.status()
+
+        assert await asyncio.to_thread(control) == {"availability": "online", "state": {"state": "idle"}}
+        say, change = done
+        assert isinstance(say, mqtt.Say)
+        assert (say.text, say.interrupt, say.reply.correlation) == ("Grüße", True, (say.reply.id or "").encode())
+        assert isinstance(change, mqtt.SetSettings)
+        assert (change.mute, change.volume) == ("toggle", 5)
+
+
+async def test_a_daemon_that_is_not_there_is_missed_in_words(mosquitto: Mosquitto) -> None:
+    with pytest.raises(CommandError, match="no voiced called 'kitchen' is known") as missed:
+        await asyncio.to_thread(remotely, mosquitto.port, "ping")
+    assert missed.value.code == "unavailable"
+    async with make_broker(mosquitto.port) as broker:
+        await connected(broker)
+
+        def ask() -> None:
+            with RemoteControl(config(mosquitto.port), KITCHEN) as remote:
+                remote.command("ping", patience_s=0.2)
+
+        with pytest.raises(CommandError, match=r"did not answer within 0.2 s"):
+            await asyncio.to_thread(ask)
+    with pytest.raises(CommandError, match="is not running"):
+        await asyncio.to_thread(remotely, mosquitto.port, "ping")
+    await mosquitto.stop()
+    with pytest.raises(CommandError, match="no MQTT broker listens at"):
+        await asyncio.to_thread(remotely, mosquitto.port, "ping")
+
+
+async def test_it_is_refused_in_words(tmp_path: Path) -> None:
+    async with Mosquitto(tmp_path, ["allow_anonymous false"]) as guarded:
+        with pytest.raises(CommandError, match="does not accept anybody without a user name"):
+            await asyncio.to_thread(remotely, guarded.port, "ping")
+    rules = tmp_path / "rules"
+    rules.write_text("topic write #\n")
+    async with Mosquitto(tmp_path, ["allow_anonymous true", f"acl_file {rules}"]) as guarded:
+        with pytest.raises(CommandError, match="check its access rules"):
+            await asyncio.to_thread(remotely, guarded.port, "ping")
+
+
+async def test_it_speaks_the_older_protocol_too(mosquitto: Mosquitto) -> None:
+    async with (
+        Door(mosquitto.port, knows_v5=False) as door,
+        make_broker(door.port) as broker,
+        obeyed(broker),
+    ):
+        await connected(broker)
+        assert await asyncio.to_thread(remotely, door.port, "ping") == {"done": True}
