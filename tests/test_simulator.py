@@ -178,10 +178,13 @@ async def test_an_update_is_merged_and_told_back_whole(talker: Client) -> None:
     await talker.socket.send(json.dumps(hears(turn_detection={"type": "server_vad", "threshold": 0.7})))
     session["audio"]["input"]["turn_detection"]["threshold"] = 0.7
     assert (await talker.event("session.updated", 2))["session"] == session
+    await talker.socket.send(json.dumps(hears(turn_detection={"type": "server_vad", "silence_duration_ms": 450})))
+    session["audio"]["input"]["turn_detection"]["silence_duration_ms"] = 450
+    assert (await talker.event("session.updated", 3))["session"] == session
     await talker.socket.send(json.dumps(ga(instructions=None, audio={"input": {"turn_detection": None}})))
     session["instructions"] = ""
     session["audio"]["input"]["turn_detection"] = None
-    assert (await talker.event("session.updated", 3))["session"] == session
+    assert (await talker.event("session.updated", 4))["session"] == session
 
 
 async def test_a_refused_update_changes_nothing(talker: Client) -> None:

@@ -121,10 +121,14 @@ async def test_a_failure_of_the_simulator_itself_is_not_hushed_up(
     broken.write_text(f"#!{sys.executable}\nprint('this is no sound ' * 9)\n")
     broken.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ExceptionGroup) as failed:
+
+    async def talk() -> None:
         async with Simulator(scenario(turn={"sound": ""})) as simulator, client(simulator) as talker:
             await talker.send("response.create")
             assert (await talker.closed())[0] == 1011
+
+    with pytest.raises(ExceptionGroup) as failed:
+        await talk()
     assert failed.value.subgroup(SoundFileError) is not None
 
 

@@ -147,6 +147,18 @@ async def test_a_silence_can_be_answered() -> None:
         check_frames("ga", simulator.sessions[0])
 
 
+async def test_speech_ends_the_wait_for_it() -> None:
+    async with Simulator(AT_ONCE) as simulator, client(simulator) as talker:
+        await set_up(talker, turns=vad(idle_timeout_ms=5000, create_response=False))
+        await talker.send("response.create")
+        await talker.event("response.done")
+        await talker.say(silence(3000) + await spoken() + silence(9000))
+        await talker.send("nonsense")
+        await talker.error()
+        assert "input_audio_buffer.committed" in talker.kinds
+        assert "input_audio_buffer.timeout_triggered" not in talker.kinds
+
+
 @pytest.mark.parametrize("dialect", ["ga", "preview", "voice-live"])
 async def test_a_tool_call_comes_before_the_answer(dialect: Dialect) -> None:
     calls = (ToolCall(name="timer", arguments={"minutes": 5}), ToolCall(name="unknown"))
