@@ -1,4 +1,4 @@
-"""A program that opens microphone and speaker as the daemon does, obeys lines on stdin, and tells all on stdout as JSON.
+"""A program that opens microphone and speaker as the daemon does, obeys lines on stdin, and tells all in JSON.
 
 ``python -m tests.sound_probe RECORDING [--input X] [--output X] [...]``; lines in:
 ``play ITEM INDEX WAV``, ``chime KIND``, ``cut``, ``volume N``, ``report``. The end of stdin ends it.

@@ -1,8 +1,8 @@
 """A virtual microphone and a virtual speaker: two private PulseAudio servers, so that one can die without the other.
 
-What a test plays with :meth:`SoundBed.play_into_mic` is what the microphone hears; what the program under test plays is
-what :meth:`SoundBed.record_speaker` records. PortAudio reads ``ALSA_CONFIG_PATH`` once, when it starts: the program under
-test is therefore a process of its own with :meth:`SoundBed.environment`.
+What a test plays with :meth:`SoundBed.play_into_mic` is what the microphone hears; what the program under test plays
+is what :meth:`SoundBed.record_speaker` records. PortAudio reads ``ALSA_CONFIG_PATH`` once, when it starts: the program
+under test is therefore a process of its own with :meth:`SoundBed.environment`.
 """
 
 import os
@@ -61,8 +61,10 @@ class VirtualDevice:
         private = {"HOME": str(self._directory), "XDG_RUNTIME_DIR": str(self._directory)}
         with (self._directory / "log").open("ab") as log:
             self._server = subprocess.Popen(
-                ["pulseaudio", "-n", "-F", str(self._script), "--daemonize=no", "--use-pid-file=no"]
-                + ["--exit-idle-time=-1", "--realtime=no", "--high-priority=no", "--disable-shm=yes"],
+                [
+                    *("pulseaudio", "-n", "-F", str(self._script), "--daemonize=no", "--use-pid-file=no"),
+                    *("--exit-idle-time=-1", "--realtime=no", "--high-priority=no", "--disable-shm=yes"),
+                ],
                 env={"PATH": os.environ["PATH"], "LC_ALL": "C"} | private,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -171,9 +173,10 @@ class SoundBed:
         self._house.close()
 
     def environment(self) -> dict[str, str]:
-        """Return the environment of a program that shall hear and speak here: devices ``default``, ``virtmic``, ``virtspk``.
+        """Return the environment of a program that shall hear and speak here.
 
-        PulseAudio's own variables are taken out: they would lead elsewhere, or set a latency below the buffer.
+        The devices are ``virtmic`` and ``virtspk``, together ``default``. PulseAudio's own variables are taken out:
+        they would lead elsewhere, or set a latency below the buffer.
         """
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PULSE_", "ALSA_", "PA_"))}
         home = str(self.directory)

@@ -167,11 +167,11 @@ class FileMicrophone:
     overruns = 0
     problem: str | None = None
 
-    def __init__(self, path: Path, *, end: Literal["stop", "silence"] = "stop") -> None:
+    def __init__(self, path: Path | None, *, end: Literal["stop", "silence"] = "stop") -> None:
         """Read the recording.
 
         Args:
-            path: A WAV file, see :func:`voiced.edge.soundfile.read_wav`.
+            path: A WAV file, see :func:`voiced.edge.soundfile.read_wav`; ``None`` for no sound at all.
             end: What comes after it: nothing (the iteration ends; the last frame is filled up with silence), or
                 silence for ever.
 
@@ -179,7 +179,7 @@ class FileMicrophone:
             SoundFileError: If it cannot be read.
 
         """
-        self._sound = read_wav(path)
+        self._sound = read_wav(path) if path else np.zeros(0, np.int16)
         self._end = end
 
     async def frames(self) -> AsyncIterator[Frame]:

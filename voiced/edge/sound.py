@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from voiced.core.playout import PlayoutEvent
 from voiced.edge.microphone import FileMicrophone, SoundcardMicrophone
-from voiced.edge.soundcard import Soundcard
+from voiced.edge.soundcard import Device, Soundcard, list_devices
 from voiced.edge.soundfile import WavWriter
 from voiced.edge.speaker import CardOutput, NullOutput, Speaker
 
@@ -22,6 +22,7 @@ class SoundSettings:
     """What ``[audio]`` says of the two ends, in its words."""
 
     input: str = "default"
+    """Besides what a user may say: ``null``, a microphone in a silent room."""
     output: str = "default"
     volume: int = 60
     input_end: Literal["stop", "silence"] = "stop"
@@ -57,6 +58,8 @@ async def open_sound(
         microphone: AnyMicrophone
         if card and needs_card(settings.input):
             microphone = SoundcardMicrophone(card, settings.input)
+        elif settings.input == "null":
+            microphone = FileMicrophone(None, end="silence")
         else:
             microphone = FileMicrophone(Path(settings.input.removeprefix(_FILE)), end=settings.input_end)
         path = Path(settings.output.removeprefix(_FILE)) if settings.output.startswith(_FILE) else settings.copy
@@ -68,6 +71,16 @@ async def open_sound(
             copy_silence=settings.copy_silence,
         )
         yield await house.enter_async_context(microphone), await house.enter_async_context(speaker)
+
+
+def found_devices() -> list[Device]:
+    """Return all sound devices; see :class:`voiced.edge.soundcard.Device`.
+
+    Raises:
+        DeviceError: If PortAudio is missing.
+
+    """
+    return list_devices()
 
 
 def needs_card(setting: str) -> bool:

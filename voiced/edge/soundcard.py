@@ -232,24 +232,8 @@ class Soundcard:
         self._watch.join()
 
     def devices(self) -> list[Device]:
-        """Return what is there; nothing if there is no sound at all."""
-        portaudio = self._portaudio
-        apis = portaudio.query_hostapis()
-        first = next((api for api in apis if api["devices"]), None)
-        inputs, outputs = (first["default_input_device"], first["default_output_device"]) if first else (-1, -1)
-        ids = {int(path.parent.name[4:]): path.read_text().strip() for path in _CARDS.glob("card[0-9]*/id")}
-        return [
-            Device(
-                name=stable_name(shown["name"], ids),
-                index=index,
-                inputs=shown["max_input_channels"],
-                outputs=shown["max_output_channels"],
-                rate=int(shown["default_samplerate"]),
-                is_default_input=index == inputs,
-                is_default_output=index == outputs,
-            )
-            for index, shown in enumerate(portaudio.query_devices())
-        ]
+        """Return what was there when the list was last read."""
+        return _listed(self._portaudio)
 
     def open(self, kind: Kind, wanted: str, rate: int, latency_s: float, channels: int = 1) -> Stream:
         """Open and start a stream.
@@ -359,8 +343,36 @@ class Soundcard:
             now = time.monotonic()
             for end, doing in list(self._calls.values()):
                 if now > end:
-                    self._give_up(f"{doing} hangs in the sound system; only a restart helps")
+                    self._give_up(f"{doing} hangs in the sound system; only a new process helps")
                     return
+
+
+def list_devices() -> list[Device]:
+    """Return what is there; nothing if there is no sound at all.
+
+    Raises:
+        DeviceError: If PortAudio is missing.
+
+    """
+    return _listed(_load())
+
+
+def _listed(portaudio: Any) -> list[Device]:
+    first = next((api for api in portaudio.query_hostapis() if api["devices"]), None)
+    inputs, outputs = (first["default_input_device"], first["default_output_device"]) if first else (-1, -1)
+    ids = {int(path.parent.name[4:]): path.read_text().strip() for path in _CARDS.glob("card[0-9]*/id")}
+    return [
+        Device(
+            name=stable_name(shown["name"], ids),
+            index=index,
+            inputs=shown["max_input_channels"],
+            outputs=shown["max_output_channels"],
+            rate=int(shown["default_samplerate"]),
+            is_default_input=index == inputs,
+            is_default_output=index == outputs,
+        )
+        for index, shown in enumerate(portaudio.query_devices())
+    ]
 
 
 def _load() -> Any:

@@ -185,6 +185,13 @@ class Speaker:
         return self._problem
 
     @property
+    def busy(self) -> bool:
+        """Whether anything queued is still to be heard."""
+        with self._filled:
+            self._pass_time()
+            return not self._playout.is_quiet
+
+    @property
     def underruns(self) -> int:
         """How often the device had nothing to play although it was fed."""
         return self._output.underruns
