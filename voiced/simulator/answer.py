@@ -25,7 +25,7 @@ from voiced.simulator.scenario import (
     Stall,
     ToolCall,
 )
-from voiced.simulator.schema import RATE
+from voiced.simulator.shapes import RATE
 
 _BURST_MS = (100, 150, 250, 400)
 _LARGEST_MS = 500

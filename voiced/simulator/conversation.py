@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from voiced.simulator.checks import Wrong
-from voiced.simulator.schema import RATE
+from voiced.simulator.shapes import RATE
 
 Status = Literal["in_progress", "completed", "incomplete"]
 

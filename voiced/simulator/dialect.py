@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from voiced.simulator import schema
+from voiced.simulator import schema, shapes
 from voiced.simulator.checks import Check
 from voiced.simulator.conversation import Item, Part
 from voiced.simulator.usage import Usage
@@ -122,7 +122,7 @@ class Dialect:
         head: Json = {"object": "realtime.session", "id": session_id, "model": model, "expires_at": expires_at}
         shared: Json = {"instructions": INSTRUCTIONS, "tools": [], "tool_choice": "auto", "tracing": None}
         if self.is_ga:
-            sound = {"type": "audio/pcm", "rate": schema.RATE}
+            sound = {"type": "audio/pcm", "rate": shapes.RATE}
             hears = {"format": sound, "transcription": None, "noise_reduction": None}
             return {
                 "type": "realtime",

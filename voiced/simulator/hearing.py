@@ -4,7 +4,7 @@ import numpy as np
 
 from voiced.simulator import turns
 from voiced.simulator.checks import Wrong
-from voiced.simulator.schema import RATE
+from voiced.simulator.shapes import RATE
 
 _KEPT_S = 30
 """Silence kept while turn detection waits for speech; a session of an hour must not hold an hour of silence."""

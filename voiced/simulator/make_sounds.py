@@ -9,7 +9,7 @@ import tomllib
 import wave
 from pathlib import Path
 
-from voiced.simulator.schema import RATE
+from voiced.simulator.shapes import RATE
 from voiced.simulator.speech import synthesised
 
 

@@ -20,57 +20,26 @@ from voiced.simulator.checks import (
     nullable,
     number,
     one_of,
-    sound,
     table,
     text,
     variants,
 )
-
-RATE = 24_000
-"""Samples per second of PCM on the wire."""
-
-PREVIEW_VOICES = ("alloy", "ash", "ballad", "coral", "echo", "sage", "shimmer", "verse")
-GA_VOICES = (*PREVIEW_VOICES, "marin", "cedar")
-
-_EVENT_ID = text(longest=512)
-_TOKENS = by_type({int: integer(1, 4096), str: one_of("inf")}, "an integer or 'inf'")
-_NOISE = {"type": one_of("near_field", "far_field")}
-_SERVER_VAD: dict[str, Check] = {
-    "type": anything,
-    "threshold": number(0, 1),
-    "prefix_padding_ms": integer(0),
-    "silence_duration_ms": integer(0),
-    "create_response": boolean,
-    "interrupt_response": boolean,
-}
-_SEMANTIC_VAD: dict[str, Check] = {
-    "type": anything,
-    "eagerness": one_of("low", "medium", "high", "auto"),
-    "create_response": boolean,
-    "interrupt_response": boolean,
-}
-_TRACING = nullable(
-    by_type(
-        {str: one_of("auto"), dict: table({"group_id": text(), "metadata": anything, "workflow_name": text()})},
-        "'auto' or an object",
-    )
+from voiced.simulator.shapes import (
+    EVENT_ID,
+    FUNCTION,
+    GA_VOICES,
+    NOISE,
+    PREVIEW_VOICES,
+    RATE,
+    REFERENCE,
+    SEMANTIC_VAD,
+    SERVER_VAD,
+    TEXT_PART,
+    TOKENS,
+    TRACING,
+    items,
+    modalities,
 )
-_FUNCTION: dict[str, Check] = {
-    "type": one_of("function"),
-    "name": text(),
-    "description": text(),
-    "parameters": anything,
-}
-
-
-def _modalities(*allowed: frozenset[str]) -> Check:
-    def check(value: Any, where: str) -> None:
-        listed(one_of("text", "audio"))(value, where)
-        if frozenset(value) not in allowed or len(set(value)) != len(value):
-            raise invalid_value(value, where, [sorted(each, reverse=True) for each in allowed])
-
-    return check
-
 
 # --- GA ---------------------------------------------------------------------------------------------------------------
 
@@ -86,7 +55,7 @@ def _pcm_only(value: Any, where: str) -> None:
 
 _GA_TOOL = variants(
     "type",
-    {"function": table(_FUNCTION, ["name"]), "mcp": anything},
+    {"function": table(FUNCTION, ["name"]), "mcp": anything},
 )
 _GA_TOOL_CHOICE = by_type(
     {
@@ -121,23 +90,23 @@ _GA_SESSION = table(
         "instructions": nullable(text()),
         "tools": nullable(listed(_GA_TOOL)),
         "tool_choice": _GA_TOOL_CHOICE,
-        "max_output_tokens": _TOKENS,
-        "output_modalities": _modalities(frozenset({"audio"}), frozenset({"text"})),
+        "max_output_tokens": TOKENS,
+        "output_modalities": modalities(frozenset({"audio"}), frozenset({"text"})),
         "audio": table(
             {
                 "input": table(
                     {
                         "format": _pcm_only,
                         "transcription": nullable(_GA_TRANSCRIPTION),
-                        "noise_reduction": nullable(table({**_NOISE, "strength": number(0, 1)})),
+                        "noise_reduction": nullable(table({**NOISE, "strength": number(0, 1)})),
                         "turn_detection": nullable(
                             variants(
                                 "type",
                                 {
                                     "server_vad": table(
-                                        {**_SERVER_VAD, "idle_timeout_ms": nullable(integer(5000, 30_000))}
+                                        {**SERVER_VAD, "idle_timeout_ms": nullable(integer(5000, 30_000))}
                                     ),
-                                    "semantic_vad": table(_SEMANTIC_VAD),
+                                    "semantic_vad": table(SEMANTIC_VAD),
                                 },
                             )
                         ),
@@ -146,7 +115,7 @@ _GA_SESSION = table(
                 "output": table({"format": _pcm_only, "voice": _GA_VOICE, "speed": number(0.25, 1.5)}),
             }
         ),
-        "tracing": _TRACING,
+        "tracing": TRACING,
         "include": nullable(listed(one_of("item.input_audio_transcription.logprobs"))),
         "prompt": _PROMPT,
         "truncation": by_type(
@@ -181,58 +150,23 @@ def _ga_session(value: Any, where: str) -> None:
     _GA_SESSION(value, where)
 
 
-_ITEM: dict[str, Check] = {
-    "id": text(longest=32),
-    "object": one_of("realtime.item"),
-    "type": anything,
-    "status": one_of("in_progress", "completed", "incomplete"),
-}
-_TEXT: Check = table({"type": anything, "text": text()}, ["text"])
-_SOUND: Check = table({"type": anything, "audio": sound, "transcript": nullable(text())})
-_IMAGE: Check = table({"type": anything, "image_url": text(), "detail": text()}, ["image_url"])
-
-
-def _message(contents: Mapping[str, Mapping[str, Check]]) -> Check:
-    """Accept a message whose role is in ``contents``, with the kinds of part named there."""
-    roles = {
-        role: table(
-            {**_ITEM, "role": anything, "content": listed(variants("type", parts))},
-            ["content"],
-        )
-        for role, parts in contents.items()
-    }
-    return variants("role", roles)
-
-
-def _item(assistant: Mapping[str, Check], *, images: bool) -> dict[str, Check]:
-    user = {"input_text": _TEXT, "input_audio": _SOUND, **({"input_image": _IMAGE} if images else {})}
-    return {
-        "message": _message({"system": {"input_text": _TEXT}, "user": user, "assistant": assistant}),
-        "function_call": table(
-            {**_ITEM, "name": text(), "call_id": text(), "arguments": text()}, ["name", "call_id", "arguments"]
-        ),
-        "function_call_output": table({**_ITEM, "call_id": text(), "output": text()}, ["call_id", "output"]),
-    }
-
-
-_REFERENCE = {"item_reference": table({"type": anything, "id": text()}, ["id"])}
-_GA_ITEM = _item({"output_text": _TEXT}, images=True)
-_PREVIEW_ITEM = _item({"text": _TEXT}, images=False)
-_VOICE_LIVE_ITEM = _item({"text": _TEXT}, images=True)
+_GA_ITEM = items({"output_text": TEXT_PART}, images=True)
+_PREVIEW_ITEM = items({"text": TEXT_PART}, images=False)
+_VOICE_LIVE_ITEM = items({"text": TEXT_PART}, images=True)
 
 _GA_RESPONSE = table(
     {
         "instructions": nullable(text()),
-        "output_modalities": _modalities(frozenset({"audio"}), frozenset({"text"})),
+        "output_modalities": modalities(frozenset({"audio"}), frozenset({"text"})),
         "audio": table({"output": table({"format": _pcm_only, "voice": _GA_VOICE})}),
         "tools": listed(_GA_TOOL),
         "tool_choice": _GA_TOOL_CHOICE,
         "parallel_tool_calls": boolean,
         "reasoning": nullable(_EFFORT),
-        "max_output_tokens": _TOKENS,
+        "max_output_tokens": TOKENS,
         "conversation": one_of("auto", "none"),
         "metadata": nullable(metadata),
-        "input": listed(variants("type", {**_GA_ITEM, **_REFERENCE})),
+        "input": listed(variants("type", {**_GA_ITEM, **REFERENCE})),
         "prompt": _PROMPT,
     }
 )
@@ -246,9 +180,9 @@ def _pcm16_only(value: Any, where: str) -> None:
         raise Wrong("invalid_value", "The simulator speaks 'pcm16' only.", where)
 
 
-_PREVIEW_MODALITIES = _modalities(frozenset({"text"}), frozenset({"text", "audio"}))
+_PREVIEW_MODALITIES = modalities(frozenset({"text"}), frozenset({"text", "audio"}))
 _PREVIEW_VOICE = one_of(*PREVIEW_VOICES)
-_PREVIEW_TOOL = table(_FUNCTION)
+_PREVIEW_TOOL = table(FUNCTION)
 _PREVIEW_RESPONSE_FIELDS: dict[str, Check] = {
     "instructions": nullable(text()),
     "modalities": _PREVIEW_MODALITIES,
@@ -257,10 +191,10 @@ _PREVIEW_RESPONSE_FIELDS: dict[str, Check] = {
     "tools": listed(_PREVIEW_TOOL),
     "tool_choice": by_type({str: text(), dict: anything}, "a string or an object"),
     "temperature": number(0.6, 1.2),
-    "max_response_output_tokens": _TOKENS,
+    "max_response_output_tokens": TOKENS,
     "conversation": one_of("auto", "none"),
     "metadata": nullable(metadata),
-    "input": listed(variants("type", {**_PREVIEW_ITEM, **_REFERENCE}, default="message")),
+    "input": listed(variants("type", {**_PREVIEW_ITEM, **REFERENCE}, default="message")),
 }
 _PREVIEW_SESSION_FIELDS: dict[str, Check] = {
     "model": text(),
@@ -271,26 +205,26 @@ _PREVIEW_SESSION_FIELDS: dict[str, Check] = {
     "input_audio_format": _pcm16_only,
     "output_audio_format": _pcm16_only,
     "input_audio_transcription": nullable(table({"model": text(), "language": text(), "prompt": text()})),
-    "input_audio_noise_reduction": nullable(table(_NOISE)),
+    "input_audio_noise_reduction": nullable(table(NOISE)),
     "turn_detection": nullable(
         variants(
             "type",
-            {"server_vad": table(_SERVER_VAD), "semantic_vad": table(_SEMANTIC_VAD)},
+            {"server_vad": table(SERVER_VAD), "semantic_vad": table(SEMANTIC_VAD)},
             default="server_vad",
         )
     ),
     "tools": nullable(listed(_PREVIEW_TOOL)),
     "tool_choice": _PREVIEW_RESPONSE_FIELDS["tool_choice"],
     "temperature": number(0.6, 1.2),
-    "max_response_output_tokens": _TOKENS,
-    "tracing": _TRACING,
+    "max_response_output_tokens": TOKENS,
+    "tracing": TRACING,
 }
 
 # --- Voice Live -------------------------------------------------------------------------------------------------------
 
 _VOICE = by_type({str: text(), dict: anything}, "a string or an object")
 _AZURE_VAD: dict[str, Check] = {
-    **_SERVER_VAD,
+    **SERVER_VAD,
     "idle_timeout_ms": anything,
     "end_of_utterance_detection": anything,
     "auto_truncate": boolean,
@@ -318,7 +252,7 @@ _VOICE_LIVE_SESSION = table(
                         ),
                         table(_AZURE_VAD),
                     ),
-                    "semantic_vad": table(_SEMANTIC_VAD),
+                    "semantic_vad": table(SEMANTIC_VAD),
                 },
             )
         ),
@@ -347,7 +281,7 @@ _VOICE_LIVE_RESPONSE = table(
         **_PREVIEW_RESPONSE_FIELDS,
         "modalities": listed(text()),
         "voice": _VOICE,
-        "input": listed(variants("type", {**_VOICE_LIVE_ITEM, **_REFERENCE})),
+        "input": listed(variants("type", {**_VOICE_LIVE_ITEM, **REFERENCE})),
         **dict.fromkeys(
             (
                 "append_input_items",
@@ -370,7 +304,7 @@ _VOICE_LIVE_RESPONSE = table(
 
 def _events(session: Check, response: Check, item: Check) -> dict[str, Check]:
     def event(required: tuple[str, ...] = (), **fields: Check) -> Check:
-        return table({"type": anything, "event_id": nullable(_EVENT_ID), **fields}, required)
+        return table({"type": anything, "event_id": nullable(EVENT_ID), **fields}, required)
 
     item_id = text()
     return {
@@ -407,7 +341,7 @@ VOICE_LIVE = {
     "response.create": table(
         {
             "type": anything,
-            "event_id": nullable(_EVENT_ID),
+            "event_id": nullable(EVENT_ID),
             "response": nullable(_VOICE_LIVE_RESPONSE),
             "additional_instructions": nullable(text()),
         }

@@ -7,7 +7,7 @@ from typing import Any
 from voiced.simulator import turns
 from voiced.simulator.checks import Wrong
 from voiced.simulator.dialect import Dialect, Json
-from voiced.simulator.schema import RATE
+from voiced.simulator.shapes import RATE
 
 _NESTED = {"audio", "input", "output"}
 _PAUSES_MS = {"low": 1600, "medium": 800, "auto": 800, "high": 400}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from voiced.errors import SoundFileError
 from voiced.simulator.scenario import SOUNDS
-from voiced.simulator.schema import RATE
+from voiced.simulator.shapes import RATE
 
 FALLBACK = SOUNDS / "fallback.wav"
 """What is heard where a text cannot be spoken."""
