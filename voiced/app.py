@@ -5,7 +5,7 @@ Only :meth:`Daemon.decide` changes the state of the conversation; everything els
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -19,7 +19,7 @@ from voiced.core.mqtt.topics import Topics
 from voiced.core.orders import order
 from voiced.core.playout import Drained as PlayoutDrained
 from voiced.core.playout import PlayoutEvent, Started
-from voiced.core.profiles import session_settings
+from voiced.core.profiles import remembered, rules, session_settings
 from voiced.core.realtime import events as wire
 from voiced.core.states import (
     Accept,
@@ -38,7 +38,6 @@ from voiced.core.states import (
     OpenSession,
     Play,
     Refuse,
-    Rules,
     Send,
     SessionReady,
     State,
@@ -55,6 +54,9 @@ from voiced.reports import Reports
 from voiced.scribe import Scribe
 
 logger = logging.getLogger(__name__)
+
+WARM_S = 60.0
+"""Between two looks at the token; most find it good."""
 
 News: TypeAlias = Event | PlayoutEvent | commands.Message
 """Whatever is posted to the task that decides."""
@@ -143,11 +145,11 @@ class Daemon:
         """Live until cancelled, or until a microphone that is a file is over and the conversation too."""
         self._speaker.volume(self._settings.volume)
         self._tell_all()
-        warming = asyncio.create_task(self._service.warm(), name="warm")
+        warming = asyncio.create_task(self._warm(), name="warm")
         deciding = asyncio.create_task(self._decide(), name="decide")
         hearing = asyncio.create_task(self._hear(), name="hear")
         try:
-            done, _ = await asyncio.wait({deciding, hearing}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({deciding, hearing, warming}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
             await self._resting.wait()
@@ -156,6 +158,12 @@ class Daemon:
                 task.cancel()
             await asyncio.gather(hearing, deciding, warming, return_exceptions=True)
             await self._leave()
+
+    async def _warm(self) -> None:
+        """Keep a token at hand, so that no conversation waits for one."""
+        while True:
+            await self._service.warm()
+            await asyncio.sleep(WARM_S)
 
     async def _hear(self) -> None:
         """Take frames for ever: the only reader of the microphone."""
@@ -390,28 +398,3 @@ def _seen(state: State) -> tuple[Any, ...]:
     """What other systems see of a state."""
     talk = None if isinstance(state, Idle) else state.talk
     return type(state).__name__, talk and talk.session, talk and talk.turn, talk and talk.source
-
-
-def rules(config: Config) -> Rules:
-    """Return what the configuration means for the conversation."""
-    talk = config.conversation
-    return Rules(
-        follow_up_s=talk.follow_up_s,
-        no_speech_s=talk.no_speech_s,
-        max_s=talk.max_s,
-        full_duplex=config.audio.echo_cancellation == "off",
-    )
-
-
-def remembered(config: Config, saved: Mapping[str, object]) -> payloads.Settings:
-    """Return the settings as last set, where they still make sense, else as configured."""
-    mute, volume = saved.get("mute"), saved.get("volume")
-    word = config.wake.words[0]
-    return payloads.Settings(
-        mute=mute if isinstance(mute, bool) else False,
-        volume=volume if isinstance(volume, int) and 0 <= volume <= 100 else config.audio.volume,
-        wake_sensitivity=config.wake.sensitivity,
-        wake_word=word.model,
-        persona=word.profile,
-        voice=config.profiles[word.profile].voice,
-    )

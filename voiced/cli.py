@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def _run(options: argparse.Namespace) -> int:
 
     async def run() -> None:
         supervisor = Supervisor.from_environment(os.environ, os.getpid())
-        async with house.opened(config, os.environ, give_up=house.give_up) as home:
+        async with house.opened(config, os.environ) as home:
             await house.live(home, supervisor)
 
     _until_stopped(run)
@@ -171,11 +172,11 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _devices(options: argparse.Namespace) -> int:
-    from voiced.edge.soundcard import devices
+    from voiced.house import found_devices
 
-    found = devices()
+    found = found_devices()
     if options.json:
-        _print_json([device.as_json() for device in found])
+        _print_json([asdict(device) for device in found])
         return 0
     for device in found:
         ways = " and ".join(way for way, is_one in (("input", device.inputs), ("output", device.outputs)) if is_one)
@@ -197,6 +198,7 @@ def _models(options: argparse.Namespace) -> int:
         return 0
     for model in found.as_json()["models"]:
         print(f"{model['name']:<16} {'ok ' if model['ok'] else 'BAD'} {model['licence']:<16} {model['path']}")
+    print(models.LICENCE_NOTE)
     return 0
 
 

@@ -62,7 +62,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
         # JSON mode lets an array fill a tuple and an integer a float; everything else stays strict.
         config = Config.model_validate_json(json.dumps(raw, default=str))
     except ValidationError as exc:
-        errors = [dict(error) for error in exc.errors()]
+        errors: list[dict[str, Any]] = [dict(error) for error in exc.errors()]
         inner = {error["loc"][:depth] for error in errors for depth in range(1, len(error["loc"]))}
         # A list of one bad item is also called too short; the item says it all.
         problems += [_sentence(error) for error in errors if error["loc"] not in inner]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 from voiced.config import Config
 from voiced.core.playout import Drained, PlayoutEvent
@@ -11,8 +12,11 @@ from voiced.core.realtime import events as wire
 from voiced.core.realtime.endpoint import endpoint
 from voiced.edge.credentials import Credentials
 from voiced.edge.service import RealtimeService
+from voiced.edge.sound import open_sound
 from voiced.errors import ServiceError
+from voiced.house import give_up, sound_settings
 from voiced.ports import Session, Speaker
+from voiced.simulator import Simulator
 
 ANSWER_S = 30.0
 """From one piece of the answer to the next."""
@@ -25,15 +29,10 @@ async def ask(config: Config, environ: Mapping[str, str], text: str, *, write: C
         ServiceError: If there is no answer.
 
     """
-    from voiced.house import open_speaker  # noqa: PLC0415 - a text profile needs no sound
-
-    settings = session_settings(config, "default", "ga")
     async with AsyncExitStack() as parts:
         url = None
         if config.realtime.provider == "simulator":
-            from voiced.simulator import Simulator, load_scenario  # noqa: PLC0415 - only where it is wanted
-
-            url = (await parts.enter_async_context(Simulator(load_scenario(), record=False))).url
+            url = (await parts.enter_async_context(Simulator(record=False))).url
         where = endpoint(config.realtime, url=url)
         settings = session_settings(config, "default", where.dialect)
         credentials = await parts.enter_async_context(Credentials(config.realtime, environment=environ))
@@ -44,7 +43,10 @@ async def ask(config: Config, environ: Mapping[str, str], text: str, *, write: C
             if isinstance(event, Drained):
                 loop.call_soon_threadsafe(silent.set)
 
-        speaker = await parts.enter_async_context(open_speaker(config.audio, heard)) if settings.speaks else None
+        speaker: Speaker | None = None
+        if settings.speaks:
+            ends = replace(sound_settings(config.audio), input="null")
+            _, speaker = await parts.enter_async_context(open_sound(ends, notify=heard, give_up=give_up))
         service = RealtimeService(where, credentials, ca_file=config.realtime.ca_file)
         session = await parts.enter_async_context(service.open(settings))
         await session.send(wire.CreateMessage("user", text))

@@ -5,15 +5,15 @@ import logging
 import os
 import platform
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from voiced import __version__
 from voiced.app import Daemon, Parts
-from voiced.config import Config
-from voiced.core.discovery import Device, device_message
+from voiced.config import AudioConfig, Config
+from voiced.core import discovery
 from voiced.core.ears import Ears
 from voiced.core.mqtt import payloads
 from voiced.core.mqtt.topics import Topics
@@ -26,14 +26,15 @@ from voiced.edge.machine import load_meter
 from voiced.edge.models import find_models
 from voiced.edge.resample import Resampler
 from voiced.edge.service import RealtimeService
-from voiced.edge.sound import open_sound
+from voiced.edge.sound import SoundSettings, open_sound
+from voiced.edge.soundcard import Device, Soundcard
 from voiced.edge.store import SettingsFile, state_directory
 from voiced.edge.supervisor import Supervisor
 from voiced.edge.vad import Vad
 from voiced.edge.wakemodel import WakeModels
 from voiced.ports import Broker, Microphone, Speaker
 from voiced.reports import Reports
-from voiced.simulator import Simulator, load_scenario
+from voiced.simulator import Simulator
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,9 @@ BEAT_S = 0.5
 
 HEALTH_S = 60.0
 """``health`` is published at least this often."""
+
+GRACE_S = 5.0
+"""A broker away for less is no problem yet."""
 
 DEAF_S = 5.0
 """Without a frame for so long, and no reason known, the daemon is not well, and systemd is not told that it is."""
@@ -85,7 +89,7 @@ async def opened(
     config: Config,
     environ: Mapping[str, str],
     *,
-    give_up: Callable[[], None],
+    sound: SoundSettings | None = None,
     simulator: Simulator | None = None,
 ) -> AsyncIterator[House]:
     """Open everything but the line to the service.
@@ -93,7 +97,7 @@ async def opened(
     Args:
         config: What the user wants.
         environ: For secrets and places.
-        give_up: Ends the process; called when a sound device hangs beyond repair.
+        sound: Other ends than the configuration's.
         simulator: An entered one, for provider ``simulator``; by default one is started.
 
     Raises:
@@ -103,7 +107,7 @@ async def opened(
     ears = _ears(config)
     async with AsyncExitStack() as parts:
         if config.realtime.provider == "simulator" and simulator is None:
-            simulator = await parts.enter_async_context(Simulator(load_scenario(), record=False))
+            simulator = await parts.enter_async_context(Simulator(record=False))
             logger.warning("no cloud service is configured: a simulator with canned answers stands in for it")
         where = endpoint(config.realtime, url=None if simulator is None else simulator.url)
         credentials = await parts.enter_async_context(Credentials(config.realtime, environment=environ))
@@ -116,7 +120,9 @@ async def opened(
         def heard(event: PlayoutEvent) -> None:
             loop.call_soon_threadsafe(daemons[0].post, event)
 
-        microphone, speaker = await parts.enter_async_context(open_sound(config.audio, notify=heard, give_up=give_up))
+        microphone, speaker = await parts.enter_async_context(
+            open_sound(sound or sound_settings(config.audio), notify=heard, give_up=give_up)
+        )
         daemon = Daemon(
             config,
             where.dialect,
@@ -174,17 +180,20 @@ async def _obey(broker: MqttBroker, daemon: Daemon) -> None:
 
 async def _watch(house: House, supervisor: Supervisor) -> None:
     """Look after the parts: report what is wrong with them, and tell systemd that all is well."""
-    frames, last_frame, last_health = 0, time.monotonic(), 0.0
+    frames, last_health = 0, 0.0
+    last_frame = last_connected = time.monotonic()
     is_ready = False
     status = ""
     while True:
         now = time.monotonic()
         if house.daemon.frames != frames:
             frames, last_frame = house.daemon.frames, now
+        if house.broker.connected:
+            last_connected = now
         missing = house.microphone.problem
         house.reports.problem("microphone", missing)
         house.reports.problem("speaker", house.speaker.problem)
-        house.reports.problem("mqtt", house.broker.problem)
+        house.reports.problem("mqtt", house.broker.problem if now - last_connected > GRACE_S else None)
         due = now - last_health >= HEALTH_S
         house.reports.health(overruns=house.microphone.overruns, always=due)
         if due:
@@ -205,14 +214,14 @@ async def _broker(config: Config, parts: AsyncExitStack) -> Broker:
     if not config.mqtt.host:
         return NoBroker()
     topics = Topics(config.mqtt.base_topic, config.device.id, config.mqtt.discovery_prefix)
-    device = Device(
+    device = discovery.Device(
         topics,
         __version__,
         name=config.device.name,
         area=config.device.area,
         wake_words=tuple(word.model for word in config.wake.words),
     )
-    message = device_message(device) if config.mqtt.discovery else None
+    message = discovery.device_message(device) if config.mqtt.discovery else None
     return await parts.enter_async_context(MqttBroker(config=config.mqtt, topics=topics, discovery=message))
 
 
@@ -244,7 +253,27 @@ def _info(config: Config) -> payloads.Info:
     )
 
 
-def give_up() -> None:
+def sound_settings(audio: AudioConfig) -> SoundSettings:
+    """Return the ends that the configuration names."""
+    return SoundSettings(input=audio.input, output=audio.output, volume=audio.volume, input_end=audio.input_end)
+
+
+def give_up(why: str) -> None:
     """End at once: a sound device hangs, and so would an orderly exit. systemd starts the daemon again."""
+    logger.error("%s; the daemon ends, to be started again", why)
     logging.shutdown()
     os._exit(75)
+
+
+def found_devices() -> list[Device]:
+    """Return the microphones and speakers there are now.
+
+    Raises:
+        DeviceError: If PortAudio is missing.
+
+    """
+    card = Soundcard(give_up)
+    try:
+        return card.devices()
+    finally:
+        card.close()

@@ -1,7 +1,11 @@
-"""From a profile to the settings of a session."""
+"""What the configuration means: for a session, for the conversation, for the settings at the start."""
+
+from collections.abc import Mapping
 
 from voiced.config import Config
+from voiced.core.mqtt import payloads
 from voiced.core.realtime.events import SemanticVad, ServerVad, SessionSettings
+from voiced.core.states import Rules
 
 PREVIEW_VOICES = {"marin": "alloy", "cedar": "echo"}
 """Voices that only the GA protocol has, and who speaks for them in the preview.
@@ -38,3 +42,28 @@ def transcriber(config: Config) -> str | None:
     if wanted == "auto":
         return TRANSCRIBERS.get(config.realtime.provider)
     return None if wanted in {"", "off"} else wanted
+
+
+def rules(config: Config) -> Rules:
+    """Return what the configuration means for the conversation."""
+    talk = config.conversation
+    return Rules(
+        follow_up_s=talk.follow_up_s,
+        no_speech_s=talk.no_speech_s,
+        max_s=talk.max_s,
+        full_duplex=config.audio.echo_cancellation == "off",
+    )
+
+
+def remembered(config: Config, saved: Mapping[str, object]) -> payloads.Settings:
+    """Return the settings as last set, where they still make sense, else as configured."""
+    mute, volume = saved.get("mute"), saved.get("volume")
+    word = config.wake.words[0]
+    return payloads.Settings(
+        mute=mute if isinstance(mute, bool) else False,
+        volume=volume if isinstance(volume, int) and 0 <= volume <= 100 else config.audio.volume,
+        wake_sensitivity=config.wake.sensitivity,
+        wake_word=word.model,
+        persona=word.profile,
+        voice=config.profiles[word.profile].voice,
+    )

@@ -27,9 +27,9 @@ class Rules:
     """From the end of speech, or from one piece of an answer, to the next piece."""
     speaker_s: float = 5.0
     """What the speaker may be late with sound that it has."""
-    wake_overlap: int = 8_000
-    """Samples of sound sent from before the decision of a wake word: scores cross up to 205 ms after the word's end,
-    and 200 ms more keep the first syllable behind it whole."""
+    wake_overlap: int = 12_000
+    """Samples of sound sent from before the decision of a wake word. Scores cross up to 310 ms after the end of the
+    word, with some voices 550; 200 ms more keep the first syllable behind it whole."""
     full_duplex: bool = False
     """Whether the service hears the person while an answer plays."""
 

@@ -1,0 +1,25 @@
+"""``python -m tests.bench NAME [--json] [--quick]``: prints one JSON object, or a table."""
+
+import argparse
+import importlib
+import json
+
+BENCHES = ("start",)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench")
+    parser.add_argument("name", choices=BENCHES)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="a shorter version, under 45 s, with the same keys")
+    options = parser.parse_args()
+    result = importlib.import_module(f"tests.bench.{options.name}").measure(quick=options.quick)
+    if options.json:
+        print(json.dumps(result, indent=2))
+        return
+    for key, value in result.items():
+        print(f"{key:<24} {value}")
+
+
+if __name__ == "__main__":
+    main()
