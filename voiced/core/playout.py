@@ -195,7 +195,11 @@ class Playout:
             Samples of voice that nobody will hear.
 
         """
-        lost = self._waiting + sum(run.end - max(run.start, self._audible) for run in self._runs)
+        lost = self._waiting
+        for run in self._runs:
+            heard = min(max(self._audible - run.start, 0), run.end - run.start)
+            self._heard[run.part] += heard
+            lost += run.end - run.start - heard
         self._queue.clear()
         self._waiting = 0
         self._chimes.clear()

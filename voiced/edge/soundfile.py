@@ -7,7 +7,7 @@ Source: "Multiple channel audio data and WAVE files", Microsoft, 2017.
 
 import struct
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -135,11 +135,14 @@ class WavWriter(AbstractContextManager["WavWriter"]):
         self._path = path
         self._rate = rate
         self._bytes = self._told = 0
-        try:
+        with self._our_errors():
             self._file = path.open("wb")
-            self._tell_size()
-        except OSError as exc:
-            raise SoundFileError(f"{path}: cannot be written: {exc.strerror}") from exc
+            try:
+                self._tell_size()
+            except OSError:
+                with suppress(OSError):  # what is left in the buffer cannot be written either
+                    self._file.close()
+                raise
 
     @property
     def samples(self) -> int:
@@ -153,30 +156,37 @@ class WavWriter(AbstractContextManager["WavWriter"]):
             SoundFileError: If the disk refuses.
 
         """
-        try:
+        with self._our_errors():
             self._file.write(samples.astype("<i2").tobytes())
             self._bytes += 2 * len(samples)
             if self._bytes - self._told >= 2 * self._rate:
-                self.flush()
-        except OSError as exc:
-            raise SoundFileError(f"{self._path}: cannot be written: {exc.strerror}") from exc
-
-    def flush(self) -> None:
-        """Bring sound, then header, to the file."""
-        if self._told < self._bytes:
-            self._file.flush()  # the sound first: a header must never promise more than there is
-            self._tell_size()
+                self._file.flush()  # the sound first: a header must never promise more than there is
+                self._tell_size()
 
     def close(self) -> None:
-        """Finish the file; more calls do nothing."""
-        if not self._file.closed:
-            self.flush()
-            self._file.close()
+        """Finish the file; more calls do nothing.
+
+        Raises:
+            SoundFileError: If the disk refuses.
+
+        """
+        if self._file.closed:
+            return
+        with self._our_errors(), self._file:
+            self._file.flush()
+            self._tell_size()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @contextmanager
+    def _our_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            raise SoundFileError(f"{self._path}: cannot be written: {exc.strerror}") from exc
 
     def _tell_size(self) -> None:
         sound = min(self._bytes, 0xFFFF_FFFF - 36)

@@ -1,0 +1,222 @@
+"""What waits and what was heard: a model beside it counts by hand."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voiced.core.frames import SERVICE_RATE, Samples
+from voiced.core.playout import FADE, LIMIT, Drained, Playout, Started, gain
+
+MS = SERVICE_RATE // 1000
+
+
+def ramp(count: int, first: int = 1) -> Samples:
+    """Return sound in which every sample says which it is, and none is silent."""
+    return ((np.arange(first, first + count) - 1) % 30_000 + 1).astype(np.int16)
+
+
+@dataclass(frozen=True)
+class Write:
+    item: str
+    index: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Read:
+    count: int
+
+
+HISTORIES = st.lists(
+    st.one_of(
+        st.builds(Write, st.sampled_from("abc"), st.integers(0, 1), st.integers(0, 900)),
+        st.builds(Read, st.integers(1, 700)),
+    ),
+    max_size=60,
+)
+
+
+@given(HISTORIES)
+def test_all_that_is_written_is_read_once_and_in_order(history: list[Write | Read]) -> None:
+    playout, written, read = Playout(), [np.zeros(0, np.int16)], [np.zeros(0, np.int16)]
+    for step in history:
+        if isinstance(step, Write):
+            sound = ramp(step.count, first=sum(map(len, written)) + 1)
+            playout.write(step.item, step.index, sound)
+            written.append(sound)
+        else:
+            block = playout.read(step.count)
+            assert len(block) == step.count
+            read.append(block[block != 0])
+    read.append(playout.read(playout.waiting))
+    assert np.array_equal(np.concatenate(read), np.concatenate(written))
+    assert playout.is_idle
+
+
+@given(HISTORIES, st.sampled_from([0, 130, 400]))
+def test_what_is_heard_is_what_was_read_one_latency_ago(history: list[Write | Read], latency: int) -> None:
+    """A list that names the part of every sample ever given out counts the same, and is never behind."""
+    playout, waiting, given_out = Playout(), list[tuple[str, int]](), list[tuple[str, int] | None]()
+    playout.latency = latency
+    known = dict[tuple[str, int], int]()
+    for step in history:
+        if isinstance(step, Write):
+            is_new = all(step.item != item for item, _ in known)
+            if not waiting and is_new and not any(given_out[max(0, len(given_out) - latency) :]):
+                known.clear()
+                given_out = [None] * len(given_out)
+            known.setdefault((step.item, step.index), 0)
+            waiting += [(step.item, step.index)] * step.count
+            playout.write(step.item, step.index, ramp(step.count))
+        else:
+            playout.read(step.count)
+            given_out += waiting[: step.count] + [None] * max(0, step.count - len(waiting))
+            del waiting[: step.count]
+        audible = Counter(given_out[: max(0, len(given_out) - latency)])
+        assert playout.heard() == {part: audible[part] * 1000 // SERVICE_RATE for part in known}
+
+
+@given(st.integers(0, 4_000), st.integers(0, 3_000), st.integers(0, 2_000))
+def test_after_a_cut_only_the_fade_sounds(written: int, read: int, later: int) -> None:
+    playout = Playout()
+    sound = np.full(written, 20_000, np.int16)
+    playout.write("a", 0, sound)
+    playout.read(read)
+    heard = playout.cut()
+    assert heard == {("a", 0): min(read, written) // MS}
+    rest = playout.read(FADE + later)
+    fade = rest[: min(FADE, max(0, written - read))]
+    assert np.all(np.diff(fade.astype(int)) <= 0)
+    assert not len(fade) or fade[-1] == 0
+    assert not rest[FADE:].any()
+    assert playout.is_idle
+    assert playout.events() == []
+    assert playout.cut() == {}
+
+
+@given(
+    st.lists(st.integers(-32768, 32767), min_size=1, max_size=50),
+    st.lists(st.lists(st.integers(-32768, 32767), min_size=1, max_size=60), max_size=4),
+    st.integers(-10, 120),
+)
+def test_the_mix_is_clipped_and_never_wraps(voice: list[int], chimes: list[list[int]], percent: int) -> None:
+    playout = Playout()
+    playout.volume(percent)
+    playout.write("a", 0, np.array(voice, np.int16))
+    for chime in chimes:
+        playout.chime(np.array(chime, np.int16))
+    length = max(len(voice), *map(len, chimes)) if chimes else len(voice)
+    exact = np.zeros(length)
+    for sound in (voice, *chimes):
+        exact[: len(sound)] += sound
+    expected = np.clip(np.rint(exact * gain(percent)), -32768, 32767)
+    assert np.array_equal(playout.read(length), expected)
+
+
+def test_a_chime_is_mixed_over_the_voice_and_does_not_delay_it() -> None:
+    playout = Playout()
+    playout.write("a", 0, ramp(1000))
+    playout.read(200)
+    playout.chime(np.full(100, 1000, np.int16))
+    block = playout.read(300)
+    assert np.array_equal(block[:100], ramp(100, first=201) + 1000)
+    assert np.array_equal(block[100:], ramp(200, first=301))
+
+
+def test_an_answer_starts_when_it_is_audible_and_is_drained_when_all_of_it_was() -> None:
+    playout = Playout()
+    playout.latency = 100
+    playout.write("a", 0, ramp(300))
+    playout.write("b", 0, ramp(200))
+    story = []
+    for _ in range(70):
+        playout.read(10)
+        story.append(playout.events())
+    assert [(moment, event) for moment, events in enumerate(story, 1) for event in events] == [
+        (11, Started("a")),  # 100 samples of latency, and one that is heard
+        (41, Started("b")),
+        (60, Drained()),
+    ]
+
+
+def test_a_gap_in_the_network_is_no_new_answer() -> None:
+    playout = Playout()
+    playout.write("a", 0, ramp(50 * MS))
+    playout.read(80 * MS)
+    assert playout.events() == [Started("a"), Drained()]
+    playout.write("a", 0, ramp(50 * MS))
+    playout.read(20 * MS)
+    assert playout.events() == []
+    assert playout.cut() == {("a", 0): 70}
+
+
+def test_what_was_said_before_the_last_silence_is_not_counted_again() -> None:
+    playout = Playout()
+    playout.write("a", 0, ramp(50 * MS))
+    playout.read(80 * MS)
+    playout.write("b", 0, ramp(50 * MS))
+    playout.write("c", 1, ramp(50 * MS))
+    playout.read(20 * MS)
+    assert playout.cut() == {("b", 0): 20, ("c", 1): 0}
+
+
+def test_the_tail_of_a_cut_answer_is_not_counted_for_the_next() -> None:
+    playout = Playout()
+    playout.write("a", 0, ramp(500 * MS))
+    playout.read(100 * MS)
+    playout.cut()
+    playout.write("b", 0, ramp(500 * MS))
+    playout.read(100 * MS)
+    assert playout.events() == [Started("b")]
+    assert playout.cut() == {("b", 0): 60}
+
+
+def test_latency_is_taken_off() -> None:
+    playout = Playout()
+    playout.latency = 30 * MS
+    playout.write("a", 0, ramp(500 * MS))
+    playout.read(100 * MS)
+    assert playout.heard() == {("a", 0): 70}
+
+
+def test_more_than_ten_minutes_are_refused_and_counted() -> None:
+    playout = Playout()
+    playout.write("a", 0, np.ones(LIMIT - 5, np.int16))
+    playout.write("a", 0, np.ones(12, np.int16))
+    assert (playout.waiting, playout.dropped) == (LIMIT, 7)
+
+
+def test_volume_glides_within_one_block() -> None:
+    playout = Playout()
+    playout.write("a", 0, np.full(2000, 10_000, np.int16))
+    playout.read(480)
+    playout.volume(50)
+    block = playout.read(480).astype(int)
+    assert block[0] == 10_000
+    assert np.all(np.diff(block) <= 0)
+    assert np.all(np.diff(block) >= -20)
+    assert np.all(playout.read(480) == 2_500)
+
+
+@pytest.mark.parametrize(("percent", "factor"), [(-5, 0.0), (0, 0.0), (50, 0.25), (100, 1.0), (180, 1.0)])
+def test_gain(percent: int, factor: float) -> None:
+    assert gain(percent) == factor
+
+
+def test_what_nobody_can_hear_is_given_up_and_drained() -> None:
+    playout = Playout()
+    playout.latency = 100
+    playout.write("a", 0, ramp(1000))
+    playout.chime(ramp(500))
+    playout.read(300)
+    playout.events()
+    assert playout.abandon() == 800
+    assert playout.events() == [Drained()]
+    assert (playout.is_idle, playout.is_quiet) == (True, True)
+    assert playout.heard() == {("a", 0): 200 // MS}
+    assert playout.abandon() == 0
+    assert playout.events() == []
