@@ -6,7 +6,7 @@
 #                                      arguments go to `voiced demo` (--json, --keep DIR)
 #   systemd/install.sh --uninstall     take the service away; configuration and state stay
 #
-# 32-bit systems (armv7l) are not supported: there are no builds of numpy and onnxruntime for them.
+# 32-bit systems (armv7l) are not supported: there are no builds of numpy and soxr for them.
 #
 # What it leaves behind. Service: /opt/voiced, /usr/local/bin/voiced, /etc/voiced, /var/lib/voiced, the unit, the user
 # voiced, and the MQTT broker mosquitto where mqtt.host is this machine. Demo: build/demo in the checkout, and

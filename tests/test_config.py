@@ -102,6 +102,7 @@ def test_all_problems_are_told_at_once_each_with_its_key(tmp_path: Path) -> None
         ('[profiles.default]\nmodalities = ["audio", "text"]', "profiles.default.modalities: must be"),
         ('[profiles.default]\ntools = ["timers"]', "this version has no tools"),
         ('[device]\nid = "Küche"', "device.id: "),
+        ('[device]\nid = "all"', "device.id: "),
         ("[conversation]\nfollow_up_s = nan", "conversation.follow_up_s: "),
         ("[audio]\nvolume = 60.5", "audio.volume: "),
         ('[audio]\nchime = "yes"', "audio.chime: "),

@@ -30,11 +30,18 @@ class DeviceConfig(_Section):
     """``[device]``: who this is, on MQTT and in Home Assistant."""
 
     id: Name = Field(default_factory=_device_id)
-    """Small letters, digits, ``_`` and ``-``; part of every topic. Default: the host name."""
+    """Small letters, digits, ``_`` and ``-``; part of every topic, so not ``all``. Default: the host name."""
     name: str = Field(default="", max_length=64)
     """For people; default: the id."""
     area: str = Field(default="", max_length=64)
     """Room that Home Assistant suggests."""
+
+    @field_validator("id")
+    @classmethod
+    def _not_everybody(cls, value: str) -> str:
+        if value == "all":
+            raise ValueError('must not be "all", which is everybody\'s topic')
+        return value
 
 
 class AudioConfig(_Section):

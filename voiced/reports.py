@@ -53,6 +53,12 @@ class Reports:
             ).json_text(),
         )
 
+    def forget_texts(self) -> None:
+        """Overwrite the texts of a turn that an earlier run left at the broker, where they may not stay."""
+        if self.config.mqtt.transcripts != "retained":
+            empty = payloads.Turn(turn=0, session="", time=self.today(), source="mqtt", outcome="finished")
+            self.broker.keep("turn", empty.json_text())
+
     def settings(self, settings: payloads.Settings) -> None:
         """Publish ``settings``."""
         self.broker.keep("settings", settings.json_text())
