@@ -94,6 +94,11 @@ class VirtualDevice:
         """Return the command line of a PulseAudio client for this server."""
         return [arguments[0], f"--server=unix:{self.socket}", *arguments[1:]]
 
+    def ask(self, *arguments: str) -> str:
+        """Run a PulseAudio client on this server, and return what it prints."""
+        command = self.command(*arguments)
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
+
     def _answers(self) -> bool:
         return subprocess.run(self.command("pactl", "info"), capture_output=True, check=False).returncode == 0
 

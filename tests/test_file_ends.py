@@ -1,0 +1,174 @@
+"""Recordings and files in place of microphone and speaker, in real time."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from voiced.core.chimes import chime
+from voiced.core.frames import FRAME, MICROPHONE_RATE, SERVICE_RATE, Samples
+from voiced.core.playout import FADE, Drained, PlayoutEvent, Started
+from voiced.edge.bridge import Inbox
+from voiced.edge.microphone import FileMicrophone
+from voiced.edge.sound import SoundSettings, open_sound
+from voiced.edge.soundfile import WavWriter, read_wav
+from voiced.edge.speaker import Speaker
+from voiced.errors import SoundFileError
+
+BLOCK = SERVICE_RATE // 50
+
+
+def noise(count: int, seed: int = 1) -> Samples:
+    sound: Samples = np.random.default_rng(seed).integers(-9_000, 9_000, count).astype(np.int16)
+    sound[sound == 0] = 1
+    return sound
+
+
+def never(why: str) -> None:
+    raise AssertionError(why)
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    path = tmp_path / "in.wav"
+    with WavWriter(path, MICROPHONE_RATE) as writer:
+        writer.write(noise(10 * FRAME + 100))
+    return path
+
+
+async def test_a_recording_comes_in_real_time_and_ends(recording: Path) -> None:
+    clock = asyncio.get_running_loop().time
+    frames = []
+    began = clock()
+    async for frame in FileMicrophone(recording).frames():
+        assert clock() - began >= frame.end / MICROPHONE_RATE  # never before it could have been said
+        frames.append(frame)
+    assert [frame.start for frame in frames] == [FRAME * number for number in range(11)]
+    heard = np.concatenate([frame.samples for frame in frames])
+    assert np.array_equal(heard[: 10 * FRAME + 100], noise(10 * FRAME + 100))
+    assert not heard[10 * FRAME + 100 :].any()
+
+
+async def test_a_recording_may_go_on_with_silence(recording: Path) -> None:
+    async with FileMicrophone(recording, end="silence") as microphone:
+        frames = microphone.frames()
+        heard = [await anext(frames) for _ in range(20)]
+    assert [frame.start for frame in heard] == [FRAME * number for number in range(20)]
+    assert all(len(frame.samples) == FRAME for frame in heard)
+    assert not np.concatenate([frame.samples for frame in heard[11:]]).any()
+
+
+async def test_who_is_late_gets_all_that_was_said_meanwhile_at_once(recording: Path) -> None:
+    clock = asyncio.get_running_loop().time
+    frames = FileMicrophone(recording).frames()
+    first = await anext(frames)
+    busy_until = clock() + 0.25
+    while clock() < busy_until:  # a loop that is busy, not one that sleeps
+        pass
+    rest = [frame async for frame in frames]
+    assert [frame.start for frame in (first, *rest)] == [FRAME * number for number in range(11)]
+
+
+async def test_a_missing_recording_is_named(tmp_path: Path) -> None:
+    settings = SoundSettings(input=f"file:{tmp_path}/none.wav", output="null")
+    with pytest.raises(SoundFileError, match=r"none\.wav: cannot be read"):
+        async with open_sound(settings, notify=lambda _: None, give_up=never):
+            pytest.fail("opened")
+
+
+@asynccontextmanager
+async def file_speaker(
+    path: Path, *, volume: int = 100, silence: bool = False
+) -> AsyncIterator[tuple[Speaker, Inbox[PlayoutEvent]]]:
+    told: Inbox[PlayoutEvent] = Inbox(100)
+    settings = SoundSettings(input="null", output=f"file:{path}", volume=volume, copy_silence=silence)
+    async with open_sound(settings, notify=told.post, give_up=never) as (_, speaker):
+        yield speaker, told
+
+
+async def test_an_answer_is_written_as_it_is_played(tmp_path: Path) -> None:
+    path = tmp_path / "out.wav"
+    clock = asyncio.get_running_loop().time
+    sound = noise(10 * BLOCK)
+    async with file_speaker(path) as (speaker, told):
+        assert speaker.busy is False
+        began = clock()
+        speaker.play("a", 0, sound[: 3 * BLOCK].astype("<i2").tobytes())
+        speaker.play("a", 0, sound[3 * BLOCK :].astype("<i2").tobytes())
+        assert speaker.busy is True
+        assert await anext(told) == Started("a")
+        assert await anext(told) == Drained()
+        assert clock() - began >= 0.2  # as long as the sound
+        assert (speaker.busy, speaker.problem, speaker.underruns) == (False, None, 0)
+        assert speaker.cut() == {("a", 0): 200}
+    assert np.array_equal(read_wav(path, SERVICE_RATE), sound)
+
+
+async def test_pauses_are_left_out_or_kept(tmp_path: Path) -> None:
+    for silence in (False, True):
+        path = tmp_path / f"{silence}.wav"
+        async with file_speaker(path, silence=silence) as (speaker, told):
+            for item in "ab":
+                speaker.play(item, 0, noise(5 * BLOCK, ord(item)).astype("<i2").tobytes())
+                assert await anext(told) == Started(item)
+                assert await anext(told) == Drained()
+                await asyncio.sleep(0.2)  # the pause itself
+        written = read_wav(path, SERVICE_RATE)
+        assert np.array_equal(written[-5 * BLOCK :], noise(5 * BLOCK, ord("b")))
+        pause = len(written) - 10 * BLOCK
+        assert pause >= 0.15 * SERVICE_RATE if silence else pause == 0
+
+
+async def test_a_cut_answer_fades_and_is_silent_and_the_next_one_plays(tmp_path: Path) -> None:
+    path = tmp_path / "out.wav"
+    loud = np.full(3 * SERVICE_RATE, 10_000, np.int16)
+    async with file_speaker(path) as (speaker, told):
+        speaker.play("a", 0, loud.tobytes())
+        assert await anext(told) == Started("a")
+        heard = speaker.cut()
+        assert list(heard) == [("a", 0)]
+        speaker.chime(chime("end"))
+        speaker.play("b", 1, noise(2 * BLOCK).astype("<i2").tobytes())
+        assert await anext(told) == Started("b")
+        assert await anext(told) == Drained()
+        assert list(speaker.cut()) == [("b", 1)]
+    written = read_wav(path, SERVICE_RATE)
+    full = int(np.count_nonzero(written == 10_000))
+    assert heard["a", 0] <= full * 1000 // SERVICE_RATE
+    # What is written and not yet counted as heard: the block whose time is not over, and the one behind it.
+    assert full <= heard["a", 0] * SERVICE_RATE // 1000 + 3 * BLOCK
+    assert len(written) < full + FADE + len(chime("end")) + 6 * BLOCK
+
+
+async def test_volume_is_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "out.wav"
+    async with file_speaker(path, volume=50) as (speaker, told):
+        speaker.play("a", 0, np.full(5 * BLOCK, 10_000, np.int16).tobytes())
+        while await anext(told) != Drained():
+            pass
+        speaker.volume(0)
+        speaker.play("b", 0, np.full(5 * BLOCK, 10_000, np.int16).tobytes())
+        while await anext(told) != Drained():
+            pass
+    written = read_wav(path, SERVICE_RATE)
+    assert np.all(written[: 5 * BLOCK] == 2_500)
+    assert not written[-4 * BLOCK :].any()
+
+
+async def test_a_speaker_that_is_left_while_it_plays_ends_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "out.wav"
+    async with file_speaker(path) as (speaker, told):
+        speaker.play("a", 0, bytes(2 * 600 * SERVICE_RATE))
+        assert await anext(told) == Started("a")
+    assert len(read_wav(path, SERVICE_RATE)) < 60 * SERVICE_RATE
+
+
+def test_files_do_not_load_portaudio() -> None:
+    program = "import sys, voiced.edge.sound; print('sounddevice' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -1,0 +1,308 @@
+"""Microphone and speaker on a real PulseAudio through real ALSA and PortAudio; and what happens when they go away."""
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.probing import Probe
+from tests.soundbed import SoundBed, best_match, canary, eventually, require_pulseaudio
+from voiced.core.frames import FRAME, SERVICE_RATE, Samples
+from voiced.edge.microphone import FrameCutter, pauses
+from voiced.edge.resample import resample
+from voiced.edge.soundcard import Device, choose, mono, stable_name
+from voiced.errors import DeviceError
+
+# --- names and choices ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shown", "stable"),
+    [
+        ("USB PnP Sound Device: Audio (hw:1,0)", "USB PnP Sound Device: Audio (hw:Device,0)"),
+        ("USB PnP Sound Device: Audio (plughw:1,0)", "USB PnP Sound Device: Audio (hw:Device,0)"),
+        ("bcm2835 Headphones: - (hw:0,0)", "bcm2835 Headphones: - (hw:Headphones,0)"),
+        ("HDA: ALC (hw:7,3)", "HDA: ALC (hw:7,3)"),  # a card that has gone since
+        ("pulse", "pulse"),
+    ],
+)
+def test_a_name_holds_the_card_id_and_not_its_number(shown: str, stable: str) -> None:
+    assert stable_name(shown, {0: "Headphones", 1: "Device"}) == stable
+
+
+def device(name: str, inputs: int = 1, outputs: int = 1, *, default: bool = False) -> Device:
+    return Device(name, 0, inputs, outputs, 48_000, is_default_input=default, is_default_output=default)
+
+
+DEVICES = [
+    device("Desk: A (hw:Desk,0)"),
+    device("Desk: B (hw:Desk,1)"),
+    device("Bar", 0, default=True),
+    device("Mic", 1, 0),
+]
+
+
+def test_a_device_is_chosen_by_name_part_or_default() -> None:
+    assert choose(DEVICES, "default", "output").name == "Bar"
+    assert choose(DEVICES, "desk: b", "input").name == "Desk: B (hw:Desk,1)"
+    assert choose(DEVICES, "Mic", "input").name == "Mic"
+    assert choose([device("Desk"), device("Desk 2")], "Desk", "input").name == "Desk"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kind", "sentence"),
+    [
+        (
+            "Bar",
+            "input",
+            "there is no microphone 'Bar'; there are: 'Desk: A (hw:Desk,0)', 'Desk: B (hw:Desk,1)', 'Mic'",
+        ),
+        ("desk", "output", "speaker 'desk' could be any of: 'Desk: A (hw:Desk,0)', 'Desk: B (hw:Desk,1)'"),
+        ("default", "input", "there is no default microphone; name one of: 'Desk: A"),
+    ],
+)
+def test_what_cannot_be_chosen_is_told_with_what_there_is(wanted: str, kind: str, sentence: str) -> None:
+    with pytest.raises(DeviceError) as refusal:
+        choose(DEVICES, wanted, "input" if kind == "input" else "output")
+    assert str(refusal.value).startswith(sentence)
+
+
+def test_no_device_at_all_is_told() -> None:
+    with pytest.raises(DeviceError, match="there is no speaker; plug one in"):
+        choose([DEVICES[3]], "default", "output")
+
+
+def test_stereo_is_averaged() -> None:
+    assert mono(np.array([1, 3, -5, 5, 32767, 32767], np.int16), 2).tolist() == [2, 0, 32767]
+
+
+# --- numbering --------------------------------------------------------------------------------------------------------
+
+
+def test_frames_are_numbered_over_a_loss_and_a_change_of_rate() -> None:
+    cutter = FrameCutter()
+    first = cutter.feed(np.ones(2 * FRAME + 7, np.int16))
+    cutter.skip(0.1)
+    second = cutter.feed(np.full(FRAME, 2, np.int16))
+    cutter.begin(48_000)
+    cutter.skip(0)
+    third = cutter.feed(np.full(9 * FRAME, 3, np.int16))
+    assert [frame.start // FRAME for frame in (*first, *second)] == [0, 1, 7]
+    assert third[0].start == 9 * FRAME  # a loss is never less than a frame
+    assert all(len(frame.samples) == FRAME and frame.start % FRAME == 0 for frame in third)
+    assert np.all(second[0].samples == 2)
+
+
+def test_attempts_become_rarer_but_stay_within_two_seconds_for_a_minute() -> None:
+    waits = pauses()
+    early = [next(waits) for _ in range(40)]
+    assert early[0] == 0.25
+    assert sum(early) > 55
+    assert max(early) <= 1.5
+    assert [next(waits) for _ in range(100)][-1] == 5.0
+
+
+# --- sound ------------------------------------------------------------------------------------------------------------
+
+Beds = Callable[..., SoundBed]
+
+
+@pytest.fixture
+def beds(tmp_path: Path) -> Iterator[Beds]:
+    """Make virtual sound cards; watch whether the machine stands still meanwhile."""
+    require_pulseaudio()
+    with canary():
+        yield lambda **rates: SoundBed(tmp_path, **rates)
+
+
+def speechlike(rate: int, seconds: float = 1.5, seed: int = 5) -> Samples:
+    """Return noise of a voice's band and rhythm, the same at any rate."""
+    rng = np.random.default_rng(seed)
+    time_axis = np.arange(int(rate * seconds)) / rate
+    sound = np.zeros(len(time_axis))
+    for _ in range(60):
+        sound += np.sin(2 * np.pi * rng.uniform(150, 3_500) * time_axis + rng.uniform(0, 6))
+    sound *= 0.6 + 0.4 * np.sin(2 * np.pi * 4 * time_axis)
+    samples: Samples = np.rint(sound * 12_000 / np.abs(sound).max()).astype(np.int16)
+    return samples
+
+
+def has_frames(told: dict[str, object]) -> bool:
+    return "frames_from" in told
+
+
+def hears(probe: Probe, said: Samples) -> bool:
+    return best_match(probe.heard, said)[0] > 0.99
+
+
+def is_listening(told: dict[str, object]) -> bool:
+    return "microphone_problem" in told and told["microphone_problem"] is None
+
+
+def test_the_microphone_hears_every_sample(beds: Beds) -> None:
+    said = speechlike(16_000)
+    with beds(microphone_rate=16_000) as bed, Probe(bed) as probe:
+        probe.wait_for(is_listening)
+        bed.play_into_mic(said, 16_000)
+        eventually(lambda: best_match(probe.heard, said)[0] > 0.99, what="what was said is heard")
+        _, place = best_match(probe.heard, said)
+        assert np.array_equal(probe.heard[place : place + len(said)], said)
+        assert probe.report()["overruns"] == 0
+
+
+@pytest.mark.parametrize("asked", ["16000", "900000"])
+def test_a_microphone_at_another_rate_is_resampled(beds: Beds, asked: str) -> None:
+    """The server runs at 48 kHz; 900 kHz is really refused by ALSA, and the device's own 44.1 kHz taken instead."""
+    said = speechlike(48_000)
+    with beds() as bed, Probe(bed, "--input-rate", asked) as probe:
+        probe.wait_for(is_listening)
+        bed.play_into_mic(said, 48_000)
+        # Compared at 48 kHz: at 16 kHz a shift of less than a sample looks like an error.
+        eventually(lambda: best_match(resample(probe.heard, 16_000, 48_000), said)[0] > 0.99, what="it is heard")
+        assert probe.report()["overruns"] == 0
+
+
+@pytest.mark.parametrize("asked", ["24000", "900000"])
+def test_the_speaker_plays_without_a_gap(beds: Beds, asked: str) -> None:
+    answer = speechlike(SERVICE_RATE, 2.0)
+    with beds() as bed, Probe(bed, "--output-rate", asked) as probe, bed.record_speaker() as recording:
+        probe.wait_for(is_listening)
+        probe.play("a", answer[:20_000])
+        probe.play("a", answer[20_000:])
+        started = probe.wait_for_key("event")
+        drained = probe.wait_for_key("event")
+        assert (started["event"], started["item"], drained["event"]) == ("Started", "a", "Drained")
+        assert drained["at"] - started["at"] > 1.8
+        wanted = resample(answer, SERVICE_RATE, 48_000)
+        eventually(lambda: best_match(recording.samples, wanted)[0] >= 0.99, what="the answer in the recording")
+        assert probe.report()["underruns"] == 0
+
+
+def test_a_cut_answer_falls_silent_and_what_was_heard_is_told(beds: Beds) -> None:
+    answer = speechlike(SERVICE_RATE, 5.0)
+    with beds() as bed, Probe(bed) as probe, bed.record_speaker() as recording:
+        probe.wait_for(is_listening)
+        probe.play("a", answer)
+        probe.wait_for_key("event")
+        eventually(lambda: np.count_nonzero(recording.samples) > 24_000, what="half a second of the answer")
+        probe.send("cut")
+        ((item, index, heard_ms),) = probe.wait_for_key("cut")["cut"]
+        assert (item, index) == ("a", 0)
+        recorded = len(recording.samples)
+        eventually(lambda: len(recording.samples) > recorded + 48_000, what="a second more of the recording")
+        sounds = np.flatnonzero(recording.samples)
+        lasted_ms = (sounds[-1] - sounds[0]) / 48
+        # What had left for the device when it was cut, and the fade, still sound.
+        assert heard_ms - 50 <= lasted_ms <= heard_ms + 300
+        probe.send("chime", "end")
+        eventually(lambda: bool(np.flatnonzero(recording.samples)[-1] > sounds[-1] + 4_800), what="the chime")
+
+
+def test_an_idle_speaker_is_given_back(beds: Beds) -> None:
+    with beds() as bed, Probe(bed) as probe:
+        probe.wait_for(is_listening)
+        probe.send("chime", "wake")
+        eventually(lambda: inputs(bed) == 1, what="the speaker is open")
+        eventually(lambda: inputs(bed) == 0, what="the speaker is given back")
+        probe.play("b", speechlike(SERVICE_RATE, 0.3))
+        assert probe.wait_for_key("event")["event"] == "Started"
+
+
+def inputs(bed: SoundBed) -> int:
+    """Return how many programs play."""
+    return len(bed.speaker.ask("pactl", "list", "short", "sink-inputs").splitlines())
+
+
+# --- devices that go away ---------------------------------------------------------------------------------------------
+
+
+def test_a_microphone_unplugged_is_told_and_heard_again_when_it_is_back(beds: Beds) -> None:
+    with beds(microphone_rate=16_000) as bed, Probe(bed) as probe:
+        probe.wait_for_all(is_listening, has_frames)
+        for number in range(2):
+            bed.microphone.unplug()
+            gone = probe.wait_for(lambda told: told.get("microphone_problem"))
+            assert "microphone 'virtmic'" in gone["microphone_problem"] or "'default'" in gone["microphone_problem"]
+            bed.microphone.plug()
+            _, back = probe.wait_for_all(is_listening, has_frames)
+            assert back["hole"] >= FRAME
+            assert back["frames_from"] % FRAME == 0
+            said = speechlike(16_000, seed=number)
+            bed.play_into_mic(said, 16_000)
+            eventually(partial(hears, probe, said), what="it hears again")
+        assert probe.report()["overruns"] == 2
+
+
+def test_an_answer_goes_on_where_the_speaker_was_lost_for_a_moment(beds: Beds) -> None:
+    answer = speechlike(SERVICE_RATE, 3.0)
+    with beds() as bed, Probe(bed) as probe:
+        probe.wait_for(is_listening)
+        probe.play("a", answer)
+        probe.wait_for_key("event")
+        bed.speaker.unplug()
+        probe.wait_for(lambda told: told.get("speaker_problem"))
+        bed.speaker.plug()
+        with bed.record_speaker() as recording:
+            end = resample(answer, SERVICE_RATE, 48_000)[-48_000:]
+            eventually(lambda: best_match(recording.samples, end)[0] >= 0.99, what="the end of the answer")
+        assert probe.wait_for_key("event")["event"] == "Drained"
+
+
+def test_without_a_speaker_an_answer_is_dropped_and_drained_and_the_next_is_heard(beds: Beds) -> None:
+    with beds() as bed, Probe(bed) as probe:
+        probe.wait_for(is_listening)
+        bed.speaker.unplug()
+        probe.play("a", speechlike(SERVICE_RATE, 30.0))
+        assert "speaker" in probe.wait_for(lambda told: told.get("speaker_problem"))["speaker_problem"]
+        assert probe.wait_for_key("event")["event"] == "Drained"
+        bed.speaker.plug()
+        probe.wait_for(lambda told: "speaker_problem" in told and told["speaker_problem"] is None)
+        with bed.record_speaker() as recording:
+            probe.play("b", speechlike(SERVICE_RATE, 0.5))
+            probe.wait_for(lambda told: told.get("item") == "b")
+            eventually(lambda: bool(np.any(recording.samples)), what="the next answer")
+
+
+def test_a_device_that_was_not_there_at_the_start_is_found_when_it_comes(beds: Beds) -> None:
+    with beds(microphone_rate=16_000) as bed:
+        bed.microphone.unplug()
+        with Probe(bed, "--input", "virtmic") as probe:
+            assert "virtmic" not in probe.wait_for_key("devices")["devices"]
+            gone = probe.wait_for(lambda told: "there is no microphone" in (told.get("microphone_problem") or ""))
+            assert gone["speaker_problem"] is None
+            bed.microphone.plug()
+            probe.wait_for_all(is_listening, has_frames)
+
+
+@pytest.mark.parametrize("which", ["microphone", "speaker"])
+def test_a_sound_system_that_hangs_ends_the_process(beds: Beds, which: str) -> None:
+    with beds() as bed, Probe(bed) as probe:
+        probe.wait_for(is_listening)
+        probe.play("a", speechlike(SERVICE_RATE, 20.0))
+        probe.wait_for_key("event")
+        hung = bed.microphone if which == "microphone" else bed.speaker
+        hung.freeze()
+        try:
+            stopped = time.monotonic()
+            told = probe.wait_for(lambda told: told.get(f"{which}_problem") or "gave_up" in told)
+            noticed = told["at"] - stopped
+            gave_up = told if "gave_up" in told else probe.wait_for_key("gave_up")
+            assert "hangs in the sound system" in gave_up["gave_up"]
+            assert noticed > 0.9  # a pause of less is no reason to give up
+            assert probe.end() == 75
+        finally:
+            hung.thaw()
+
+
+def test_a_short_pause_of_the_sound_system_is_survived(beds: Beds) -> None:
+    with beds() as bed, Probe(bed) as probe:
+        probe.wait_for(is_listening)
+        heard = len(probe.heard)
+        bed.microphone.freeze()
+        time.sleep(0.4)  # the fault itself
+        bed.microphone.thaw()
+        eventually(lambda: len(probe.heard) > heard + 16_000, what="it goes on hearing")
+        assert probe.report()["problems"] == [None, None]
