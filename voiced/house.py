@@ -45,7 +45,7 @@ HEALTH_S = 60.0
 """``health`` is published at least this often."""
 
 GRACE_S = 5.0
-"""A broker away for less is no problem yet."""
+"""A broker away for less, or a microphone opening for less, is no problem yet."""
 
 DEAF_S = 5.0
 """Without a frame for so long, and no reason known, the daemon is not well, and systemd is not told that it is."""
@@ -182,7 +182,7 @@ async def _obey(broker: MqttBroker, daemon: Daemon) -> None:
 async def _watch(house: House, supervisor: Supervisor) -> None:
     """Look after the parts: report what is wrong with them, and tell systemd that all is well."""
     frames, last_health = 0, 0.0
-    last_frame = last_connected = time.monotonic()
+    began = last_frame = last_connected = time.monotonic()
     is_ready = False
     status = ""
     while True:
@@ -191,7 +191,7 @@ async def _watch(house: House, supervisor: Supervisor) -> None:
             frames, last_frame = house.daemon.frames, now
         if house.broker.connected:
             last_connected = now
-        missing = house.microphone.problem
+        missing = house.microphone.problem if frames or now - began > GRACE_S else None  # it may still be opening
         house.reports.problem("microphone", missing)
         house.reports.problem("speaker", house.speaker.problem)
         house.reports.problem("mqtt", house.broker.problem if now - last_connected > GRACE_S else None)
@@ -203,7 +203,8 @@ async def _watch(house: House, supervisor: Supervisor) -> None:
             is_ready = True
             supervisor.ready("listening" if frames else "no microphone yet")
         # A microphone that is known to be gone is being reopened; a restart would not bring it back.
-        if now - last_frame < DEAF_S or missing is not None:
+        is_well = now - last_frame < DEAF_S or missing is not None
+        if is_well and supervisor.watchdog_s is not None:
             supervisor.alive()
         if is_ready and (said := missing or house.daemon.status) != status:
             status = said
