@@ -220,3 +220,38 @@ def test_what_nobody_can_hear_is_given_up_and_drained() -> None:
     assert playout.heard() == {("a", 0): 200 // MS}
     assert playout.abandon() == 0
     assert playout.events() == []
+
+
+def test_time_that_passes_between_two_reads_is_heard_but_not_more_than_there_was() -> None:
+    playout = Playout()
+    playout.latency = 100 * MS
+    playout.write("a", 0, ramp(40 * MS))
+    playout.write("b", 0, ramp(40 * MS))
+    playout.read(80 * MS)
+    playout.latency = 20 * MS  # 80 ms later
+    assert playout.heard() == {("a", 0): 40, ("b", 0): 20}
+    playout.latency = 0
+    assert playout.heard() == {("a", 0): 40, ("b", 0): 40}
+
+
+def test_silence_within_an_answer_is_not_counted_as_heard() -> None:
+    playout = Playout()
+    playout.latency = 100 * MS
+    playout.write("a", 0, ramp(40 * MS))
+    playout.read(90 * MS)  # 50 ms of silence
+    playout.write("a", 0, ramp(40 * MS))
+    playout.read(70 * MS)
+    assert playout.heard() == {("a", 0): 40}
+    playout.latency = 50 * MS
+    assert playout.heard() == {("a", 0): 60}
+
+
+def test_a_cut_fades_chimes_too() -> None:
+    playout = Playout()
+    playout.chime(np.full(3 * FADE, 9_000, np.int16))
+    playout.read(100)
+    playout.cut()
+    block = playout.read(FADE).astype(int)
+    assert block[0] > 8_900
+    assert np.all(np.diff(block) <= 0)
+    assert (block[-1], playout.is_idle) == (0, True)

@@ -187,7 +187,7 @@ def test_a_cut_answer_falls_silent_and_what_was_heard_is_told(beds: Beds) -> Non
         probe.wait_for(is_listening)
         probe.play("a", answer)
         probe.wait_for_key("event")
-        eventually(lambda: np.count_nonzero(recording.samples) > 24_000, what="half a second of the answer")
+        eventually(lambda: int(np.count_nonzero(recording.samples)) > 24_000, what="half a second of the answer")
         probe.send("cut")
         ((item, index, heard_ms),) = probe.wait_for_key("cut")["cut"]
         assert (item, index) == ("a", 0)
@@ -225,7 +225,7 @@ def test_a_microphone_unplugged_is_told_and_heard_again_when_it_is_back(beds: Be
         for number in range(2):
             bed.microphone.unplug()
             gone = probe.wait_for(lambda told: told.get("microphone_problem"))
-            assert "microphone 'virtmic'" in gone["microphone_problem"] or "'default'" in gone["microphone_problem"]
+            assert "microphone" in gone["microphone_problem"]
             bed.microphone.plug()
             _, back = probe.wait_for_all(is_listening, has_frames)
             assert back["hole"] >= FRAME
