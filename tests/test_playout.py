@@ -173,6 +173,9 @@ def test_the_tail_of_a_cut_answer_is_not_counted_for_the_next() -> None:
     playout.read(100 * MS)
     assert playout.events() == [Started("b")]
     assert playout.cut() == {("b", 0): 60}
+    playout.write("b", 0, ramp(500 * MS))
+    playout.read(100 * MS)
+    assert playout.events() == [Started("b")]  # cut, and said again from the start
 
 
 def test_latency_is_taken_off() -> None:
