@@ -172,7 +172,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _devices(options: argparse.Namespace) -> int:
-    from voiced.house import found_devices
+    from voiced.edge.sound import found_devices
 
     found = found_devices()
     if options.json:

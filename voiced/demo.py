@@ -22,7 +22,7 @@ from voiced import house
 from voiced.config import AudioConfig, Config, DeviceConfig, MqttConfig, RealtimeConfig
 from voiced.core.frames import SERVICE_RATE, Samples, milliseconds
 from voiced.edge.mosquitto import Mosquitto
-from voiced.edge.sound import SoundSettings
+from voiced.edge.sound import SoundSettings, found_devices
 from voiced.edge.soundfile import read_wav
 from voiced.edge.supervisor import Supervisor
 from voiced.edge.watcher import Watcher
@@ -121,7 +121,7 @@ async def run(environ: Mapping[str, str], *, keep: Path | None, say: Callable[[s
 
 def _ends(config: Config, played: Path) -> SoundSettings:
     """Return a speaker that is heard, where there is one, and written down in any case."""
-    output = "default" if any(device.outputs for device in house.found_devices()) else "null"
+    output = "default" if any(device.outputs for device in found_devices()) else "null"
     return replace(house.sound_settings(config.audio), output=output, copy=played, copy_silence=True)
 
 

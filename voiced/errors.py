@@ -3,8 +3,8 @@
 * :exc:`VoicedError`: exit status 1
     * :exc:`ConfigError`: a person must edit the configuration; exit status 78, which systemd does not restart.
     * :exc:`DeviceError`: a microphone or speaker is missing, stalled or refuses its format; reopened with back-off.
-    * :exc:`SoundFileError`: a sound file cannot be read; named, never guessed at.
-    * :exc:`ModelError`: a wake model is missing or broken.
+    * :exc:`SoundFileError`: a sound file cannot be read; named, never guessed at; exit status 78.
+    * :exc:`ModelError`: a wake model is missing or broken; exit status 78: starting again does not bring it.
     * :exc:`ServiceError`: the Realtime service is away; the next wake tries again.
         * :exc:`RefusedError`: it said no; trying again without a change is useless.
     * :exc:`ProtocolError`: a message of the service lacks what it must have.
@@ -40,9 +40,13 @@ class DeviceError(VoicedError):
 class SoundFileError(VoicedError):
     """A sound file is missing or broken."""
 
+    exit_status = 78
+
 
 class ModelError(VoicedError):
     """A wake model is missing or broken."""
+
+    exit_status = 78
 
 
 class ServiceError(VoicedError):

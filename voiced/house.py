@@ -27,7 +27,6 @@ from voiced.edge.models import find_models
 from voiced.edge.resample import Resampler
 from voiced.edge.service import RealtimeService
 from voiced.edge.sound import SoundSettings, open_sound
-from voiced.edge.soundcard import Device, Soundcard
 from voiced.edge.store import SettingsFile, state_directory
 from voiced.edge.supervisor import Supervisor
 from voiced.edge.vad import Vad
@@ -265,17 +264,3 @@ def give_up(why: str) -> None:
     logger.error("%s; the daemon ends, to be started again", why)
     logging.shutdown()
     os._exit(75)
-
-
-def found_devices() -> list[Device]:
-    """Return the microphones and speakers there are now.
-
-    Raises:
-        DeviceError: If PortAudio is missing.
-
-    """
-    card = Soundcard(give_up)
-    try:
-        return card.devices()
-    finally:
-        card.close()

@@ -1,0 +1,35 @@
+"""Real parts and fakes fit the ports: mypy proves it from this file."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import fakes
+from voiced import house, ports
+from voiced.core import ears
+from voiced.edge import broker, microphone, resample, service, speaker, store, vad, wakemodel
+
+if TYPE_CHECKING:
+    _microphones: tuple[type[ports.Microphone], ...] = (
+        microphone.SoundcardMicrophone,
+        microphone.FileMicrophone,
+        fakes.ScriptedMicrophone,
+    )
+    _ears: tuple[type[ports.Ears], ...] = (ears.Ears, fakes.ScriptedEars)
+    _speakers: tuple[type[ports.Speaker], ...] = (speaker.Speaker, fakes.InstantSpeaker)
+    _services: tuple[type[ports.Service], ...] = (service.RealtimeService,)
+    _sessions: tuple[type[ports.Session], ...] = (service.RealtimeSession,)
+    _brokers: tuple[type[ports.Broker], ...] = (broker.MqttBroker, house.NoBroker, fakes.Diary)
+    _settled: tuple[type[ports.Settled], ...] = (store.SettingsFile, fakes.Remembered)
+    _resamplers: tuple[type[ports.Resample], ...] = (resample.Resampler,)
+    _speech: tuple[type[ports.Speech], ...] = (vad.Vad,)
+    _scores: tuple[type[ports.WakeScores], ...] = (wakemodel.WakeModels,)
+
+
+@pytest.mark.parametrize("name", ["Microphone", "Ears", "Speaker", "Service", "Session", "Broker", "Settled", "Speech"])
+def test_a_port_says_what_can_be_relied_on(name: str) -> None:
+    """Every port, and every method of it, is documented: the sentence is the contract."""
+    port = getattr(ports, name)
+    methods = [member for key, member in vars(port).items() if not key.startswith("_") and callable(member)]
+    assert port.__doc__
+    assert all(method.__doc__ for method in methods)
