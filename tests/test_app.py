@@ -7,15 +7,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
 from tests.fakes import Diary, InstantSpeaker, Remembered, ScriptedEars, ScriptedMicrophone
 from tests.recordings import NOTES, SOUNDS, load, noise
+from tests.simulated import check_frames
 from voiced.app import Daemon, Parts
-from voiced.config import AudioConfig, Config, ConversationConfig, DeviceConfig, MqttConfig, ProfileConfig
+from voiced.config import (
+    AudioConfig,
+    Config,
+    ConversationConfig,
+    DeviceConfig,
+    MqttConfig,
+    ProfileConfig,
+    RealtimeConfig,
+)
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.core.mqtt.commands import Message
 from voiced.core.realtime.endpoint import endpoint
@@ -114,12 +123,13 @@ async def at_home(
     *,
     speaker: InstantSpeaker | None = None,
     settled: Remembered | None = None,
+    provider: Literal["azure", "azure-preview"] = "azure",
 ) -> AsyncIterator[Home]:
     config = config or config_for_tests()
     microphone, ears, diary = ScriptedMicrophone(), ScriptedEars(), Diary()
     speaker, settled = speaker or InstantSpeaker(), settled or Remembered()
     async with Simulator(scenario) as simulator, Credentials(config.realtime, environment={}) as credentials:
-        where = endpoint(config.realtime, url=simulator.url)
+        where = endpoint(config.realtime, url=simulator.url_for(provider))
         reports = Reports(
             broker=diary, config=config, machine=lambda: Load(1.0, 1.0, None), today=lambda: datetime.now(UTC)
         )
@@ -184,6 +194,28 @@ async def test_a_conversation_with_a_follow_up() -> None:
         assert b"".join(pcm for _, _, pcm in home.speaker.played) == session.sent_pcm.tobytes()
         assert home.daemon.lost_samples == 0
         assert home.speaker.chimes == 1
+
+
+@pytest.mark.parametrize(("provider", "dialect"), [("azure", "ga"), ("azure-preview", "preview")])
+async def test_every_frame_either_way_is_what_the_sdk_says_it_must_be(
+    provider: Literal["azure", "azure-preview"], dialect: Literal["ga", "preview"]
+) -> None:
+    config = config_for_tests(realtime=RealtimeConfig(dialect=dialect))
+    async with at_home(config=config, provider=provider, speaker=InstantSpeaker(holds=True)) as home:
+        home.speak()
+        await home.diary.until(lambda _: home.states()[-1:] == ["responding"])
+        await home.simulator.sessions[0].wait_for("response.done")
+        home.speak()  # over the answer: cancels and truncates
+        await home.until_told("interrupted")
+        await home.diary.until(lambda _: home.speaker.busy)
+        await home.command("command/say", json.dumps({"text": "Enough.", "interrupt": True}))
+        home.speaker.let_go()
+        await home.until_told("ended", "event/session")
+        recording = home.simulator.sessions[0]
+        await recording.wait_closed()
+        kinds = {event["type"] for event in recording.client_events}
+        assert kinds >= {"session.update", "input_audio_buffer.append", "conversation.item.truncate", "response.create"}
+        check_frames(dialect, recording)
 
 
 @pytest.mark.parametrize("delay_ms", [0, 700])
