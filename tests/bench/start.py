@@ -1,7 +1,7 @@
 """What it costs to start the daemon and to have it idle, against a Python that only imports numpy.
 
-The daemon is ``voiced run`` as installed: real models, a real broker, a microphone that is a silent recording. It is
-ready when it tells its supervisor so, as systemd would hear it.
+The daemon is ``voiced run`` as installed: real models, a real broker, PortAudio on a virtual sound card. It is ready
+when it tells its supervisor so, as systemd would hear it.
 """
 
 import asyncio
@@ -12,12 +12,12 @@ import subprocess
 import sys
 import tempfile
 import time
-import wave
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from tests.soundbed import SoundBed
 from voiced.edge.mosquitto import Mosquitto
 
 REFERENCE = "python -c 'import numpy'"
@@ -30,7 +30,10 @@ _PARTS = (
     ("configuration (pydantic)", "import voiced.config"),
     ("broker (paho-mqtt)", "import voiced.edge.broker"),
     ("service (websockets, ssl)", "import voiced.edge.service"),
-    ("sound (sounddevice, PortAudio, soxr)", "import voiced.edge.soundcard, voiced.edge.resample"),
+    (
+        "sound (sounddevice, PortAudio, soxr)",
+        "from voiced.edge import resample, soundcard; card = soundcard.Soundcard(print); card.devices()",
+    ),
     ("the rest of the daemon", "import voiced.house"),
     (
         "wake models, one word",
@@ -74,19 +77,19 @@ async def _start_once(*, idle_s: float) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="voiced-bench-") as name:
         folder = Path(name)
         async with Mosquitto(folder) as broker:
-            return await asyncio.to_thread(_run_daemon, folder, broker.port, idle_s)
+            return await asyncio.to_thread(_start_on_a_bed, folder, broker.port, idle_s)
 
 
-def _run_daemon(folder: Path, port: int, idle_s: float) -> dict[str, float]:
-    _silence(folder / "silence.wav")
+def _start_on_a_bed(folder: Path, port: int, idle_s: float) -> dict[str, float]:
+    with SoundBed(folder) as bed:
+        return _run_daemon(folder, port, idle_s, bed.environment())
+
+
+def _run_daemon(folder: Path, port: int, idle_s: float, environ: dict[str, str]) -> dict[str, float]:
     (folder / "config.toml").write_text(
         f"""
         [device]
         id = "bench"
-        [audio]
-        input = "file:{folder}/silence.wav"
-        input_end = "silence"
-        output = "null"
         [realtime]
         provider = "openai"
         [mqtt]
@@ -100,7 +103,7 @@ def _run_daemon(folder: Path, port: int, idle_s: float) -> dict[str, float]:
         began = time.monotonic()
         daemon = subprocess.Popen(
             [sys.executable, "-m", "voiced", "run", "-c", str(folder / "config.toml")],
-            env={**os.environ, "NOTIFY_SOCKET": str(folder / "notify"), "STATE_DIRECTORY": str(folder)},
+            env={**environ, "NOTIFY_SOCKET": str(folder / "notify"), "STATE_DIRECTORY": str(folder)},
             stderr=subprocess.DEVNULL,
         )
         try:
@@ -125,14 +128,6 @@ def _run_daemon(folder: Path, port: int, idle_s: float) -> dict[str, float]:
 def _cpu(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)
-
-
-def _silence(path: Path) -> None:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(16_000)
-        file.writeframes(bytes(32_000))
 
 
 def _breakdown() -> dict[str, float]:
