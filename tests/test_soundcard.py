@@ -138,6 +138,19 @@ def hears(probe: Probe, said: Samples) -> bool:
     return best_match(probe.heard, said)[0] > 0.99
 
 
+def repeat_until_heard(bed: SoundBed, probe: Probe, said: Samples) -> None:
+    """Say it up to three times: a server that just started may swallow a little of the first."""
+    for last in (False, False, True):
+        bed.play_into_mic(said, 16_000)
+        try:
+            eventually(partial(hears, probe, said), 3.0, what="it hears again")
+        except pytest.fail.Exception:
+            if last:
+                raise
+        else:
+            return
+
+
 def is_listening(told: dict[str, object]) -> bool:
     return "microphone_problem" in told and told["microphone_problem"] is None
 
@@ -230,9 +243,7 @@ def test_a_microphone_unplugged_is_told_and_heard_again_when_it_is_back(beds: Be
             _, back = probe.wait_for_all(is_listening, has_frames)
             assert back["hole"] >= FRAME
             assert back["frames_from"] % FRAME == 0
-            said = speechlike(16_000, seed=number)
-            bed.play_into_mic(said, 16_000)
-            eventually(partial(hears, probe, said), what="it hears again")
+            repeat_until_heard(bed, probe, speechlike(16_000, seed=number))
         assert probe.report()["overruns"] == 2
 
 
