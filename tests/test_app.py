@@ -275,6 +275,53 @@ async def test_asking_in_text_is_answered_with_the_answer() -> None:
         assert home.simulator.sessions[0].received_pcm.size == 0
 
 
+async def test_a_typed_question_is_in_the_turn_and_in_the_memory() -> None:
+    async with at_home() as home:
+        await home.command("command/ask", "What time is it?")
+        assert json.loads(home.diary.kept["turn"])["user"]["text"] == "What time is it?"
+        await home.until_idle()
+        await home.command("command/ask", "And tomorrow?")
+        texts = [
+            item["item"]["content"][0]["text"]
+            for item in home.simulator.sessions[1].received("conversation.item.create")
+        ]
+        assert texts == ["What time is it?", "It is twenty past nine.", "And tomorrow?"]
+
+
+async def test_what_a_cut_answer_cost_is_its_own_turns_cost() -> None:
+    scenario = QUICK.model_copy(update={"pace": 1.0})  # as slow as speech: it is cut while it comes
+    async with at_home(scenario, speaker=InstantSpeaker(holds=True)) as home:
+        home.speak()
+        await home.diary.until(lambda _: home.states()[-1:] == ["responding"])
+        await home.command("command/stop")
+        cut = await home.until_told("interrupted")
+        billed = home.simulator.sessions[0].sent("response.done")[0]["response"]["usage"]
+        assert cut["usage"]["output"] == billed["output_tokens"] > 0
+        assert cut["usage"]["input"] == billed["input_tokens"]
+
+
+async def test_stopping_what_is_read_aloud_is_no_error() -> None:
+    async with at_home(speaker=InstantSpeaker(holds=True)) as home:
+        saying = asyncio.create_task(home.command("command/say", "Dinner is ready."))
+        await home.diary.until(lambda _: home.states()[-1:] == ["responding"])
+        await home.simulator.sessions[0].wait_for("response.done")
+        home.daemon.post(Message("voiced/test/command/stop", b"", "answers/here", b"42"))
+        await home.until_idle()
+        await saying
+        assert not told(home.diary, "event/error", "error")
+
+
+async def test_each_way_the_service_refuses_is_told() -> None:
+    statuses = (503, 401, 404)
+    refusals = tuple(Connection(refuse=Refusal(status=status, message="No.")) for status in statuses)
+    async with at_home(QUICK.model_copy(update={"connections": refusals})) as home:
+        for count in range(1, len(statuses) + 1):
+            home.speak()
+            await home.until_told("error", "event/error", count=count)
+            await home.until_idle()
+        assert len({error["message"] for error in told(home.diary, "event/error", "error")}) == len(statuses)
+
+
 async def test_a_text_profile_plays_nothing() -> None:
     config = config_for_tests(profiles={"default": ProfileConfig(modalities=("text",))})
     async with at_home(config=config) as home:

@@ -165,7 +165,7 @@ def test_a_wake_word_interrupts_the_answer() -> None:
 
 def test_stop_while_speaking_listens_on_and_while_thinking_rests() -> None:
     speaking = Story().to_responding()
-    assert speaking.tell(Stopped(request=7))[-2:] == [Accept(7), Hear()]
+    assert speaking.tell(Stopped(request=7))[-2:] == [Accept(7), Hear(after_s=RULES.tail_s)]
     assert isinstance(speaking.at(), Listening)
     thinking = Story()
     thinking.tell(WAKE, SessionReady(), wire.SpeechStarted("u1", 0), wire.SpeechStopped("u1", 900))
@@ -174,7 +174,10 @@ def test_stop_while_speaking_listens_on_and_while_thinking_rests() -> None:
 
 def test_a_text_turn_opens_asks_and_rests() -> None:
     story = Story()
-    assert story.tell(Asked("hello", "default", request=3)) == [OpenSession(1, "default"), BeginTurn(1, "mqtt", 3)]
+    assert story.tell(Asked("hello", "default", request=3)) == [
+        OpenSession(1, "default"),
+        BeginTurn(1, "mqtt", 3, "hello"),
+    ]
     assert story.tell(SessionReady()) == [Send(wire.CreateMessage("user", "hello")), Send(wire.CreateResponse())]
     story.tell(wire.ResponseStarted("r1"))
     assert story.tell(audio()) == [Play(audio())]
@@ -206,7 +209,12 @@ def test_asking_while_busy_is_refused_and_interrupting_is_not() -> None:
     assert isinstance(story.tell(Asked("hello", "default", request=4))[0], Refuse)
     assert isinstance(story.at(), Responding)
     told = story.tell(Asked("hello", "default", interrupt=True, request=5))
-    assert told[:4] == [Send(wire.CancelResponse("r1")), Cut(), EndTurn(1, "interrupted"), BeginTurn(2, "mqtt", 5)]
+    assert told[:4] == [
+        Send(wire.CancelResponse("r1")),
+        Cut(),
+        EndTurn(1, "interrupted"),
+        BeginTurn(2, "mqtt", 5, "hello"),
+    ]
 
 
 @pytest.mark.parametrize("seconds", [0.1, 14.9])
@@ -253,6 +261,54 @@ def test_a_television_does_not_keep_a_session_open() -> None:
     story = Story()
     story.tell(WAKE, SessionReady(), wire.SpeechStarted("u1", 0))
     assert story.wait(RULES.utterance_s)[-1] == CloseSession(1, "endless_speech")
+
+
+def test_no_conversation_is_longer_than_the_rules_say() -> None:
+    """A television keeps the service hearing, turn after turn; an answer that sounds may end."""
+    story = Story(rules=Rules(max_s=30.0))
+    story.tell(WAKE, SessionReady())
+    while not isinstance(story.at(), Idle):
+        story.tell(wire.SpeechStarted("u", 0))
+        story.wait(4)
+        story.tell(wire.SpeechStopped("u", 4000))
+        story.wait(1)
+    assert story.now <= 30.0 + 5
+    assert story.did[-1] == CloseSession(1, "max_s")
+
+
+def test_an_answer_that_fails_while_it_is_heard_is_cut_before_anybody_is_listened_to() -> None:
+    story = Story().to_responding()
+    told = story.tell(wire.ResponseDone("r1", "failed", "server_error", "Sorry."))
+    assert told == [
+        Cut(),
+        EndTurn(1, "failed", "server_error", "Sorry."),
+        Chime("error"),
+        Hear(after_s=RULES.tail_s),
+    ]
+
+
+def test_an_answer_that_is_broken_off_is_heard_to_its_end_and_said_to_be() -> None:
+    story = Story().to_responding()
+    assert story.tell(wire.ResponseDone("r1", "incomplete", "content_filter")) == []
+    assert story.tell(Drained())[0] == EndTurn(1, "finished", "content_filter", "the service broke the answer off")
+
+
+def test_what_is_read_aloud_is_not_cut_in_a_memory_that_does_not_have_it() -> None:
+    story = Story()
+    story.tell(Asked("dinner is ready", "default", literal=True), SessionReady(), wire.ResponseStarted("r1"), audio())
+    assert Cut(remembered=False) in story.tell(Stopped())
+
+
+def test_a_wake_word_in_a_text_turn_is_listened_to_from_there() -> None:
+    connecting = Story()
+    connecting.tell(Asked("hello", "default"))
+    told = connecting.tell(WAKE)
+    assert told == [Chime("wake"), Hear(100_000 - RULES.wake_overlap)]
+    assert hears(connecting.at(), RULES)
+    waiting = Story()
+    waiting.tell(Asked("hello", "default", listen_after=True), SessionReady())
+    assert not hears(waiting.at(), RULES)
+    assert waiting.tell(WAKE) == [Chime("wake"), Hear(100_000 - RULES.wake_overlap)]
 
 
 def test_the_longest_conversation_ends_after_its_turn() -> None:

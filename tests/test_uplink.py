@@ -117,3 +117,21 @@ def test_a_wake_word_right_after_an_answer_began_sends_nothing_twice() -> None:
     listen(uplink, heard(10 * FRAME, 10))
     uplink.hear(5 * FRAME)
     assert np.array_equal(uplink.take(10**6), positions(0, 20 * FRAME))
+
+
+def test_the_tail_of_a_cut_answer_is_left_out() -> None:
+    uplink = Uplink()
+    listen(uplink, heard(0, 10))
+    uplink.hear(10 * FRAME + 500)
+    listen(uplink, heard(10 * FRAME, 10))
+    assert np.array_equal(uplink.take(10**6), positions(10 * FRAME + 500, 20 * FRAME))
+    assert uplink.lost == 0
+
+
+def test_a_hole_is_counted_also_when_all_before_it_is_sent() -> None:
+    uplink = Uplink()
+    uplink.hear()
+    listen(uplink, heard(0, 2))
+    uplink.take(10**6)
+    listen(uplink, heard(10 * FRAME, 2))
+    assert uplink.lost == 8 * FRAME

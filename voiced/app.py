@@ -55,6 +55,9 @@ from voiced.scribe import Scribe
 
 logger = logging.getLogger(__name__)
 
+RACES = frozenset({"response_cancel_not_active", "item_truncate_invalid_item_id", "input_audio_buffer_commit_empty"})
+"""Errors that say only that something was over before we stopped it. Source: realtime.md 4.2."""
+
 WARM_S = 60.0
 """Between two looks at the token; most find it good."""
 
@@ -184,6 +187,8 @@ class Daemon:
             session, news = await self._next()
             if session is not None and session != self._open_session():
                 continue  # news of a session that is over
+            if isinstance(news, Woken) and self._settings.mute:
+                continue  # heard just before
             match news:
                 case commands.Message():
                     self._obey(news)
@@ -214,8 +219,8 @@ class Daemon:
 
     # --- one step -----------------------------------------------------------------------------------------------------
 
-    def _open_session(self) -> int:
-        return self._state.session if isinstance(self._state, Idle) else self._state.talk.session
+    def _open_session(self) -> int | None:
+        return None if isinstance(self._state, Idle) else self._state.talk.session
 
     def _step(self, event: Event) -> None:
         now, before = self._clock(), self._state
@@ -223,7 +228,7 @@ class Daemon:
         if isinstance(event, SessionReady):
             self._session_is_ready()
         elif isinstance(event, wire.ServiceProblem):
-            self._reports.error(event.code or event.type, event.message)
+            self._service_problem(event)
         self._state, effects = mind.step(before, event, now, self._rules)
         if type(before) is not type(self._state):
             logger.info("%s: %s -> %s", *(type(value).__name__ for value in (event, before, self._state)))
@@ -243,23 +248,27 @@ class Daemon:
                 self._open(effect)
             case CloseSession():
                 self._close(effect)
-            case Hear(since=since, resume=resume):
-                self._uplink.resume() if resume else self._uplink.hear(since)
-                if self._line is not None:
-                    self._line.sound_waits()
+            case Hear():
+                self._hear_on(effect)
             case Deafen():
                 self._uplink.hold()
             case Send():
                 self._line_send(effect.event)
             case Play(sound):
                 self._speaker.play(sound.item_id, sound.content_index, sound.pcm)
-            case Cut():
-                self._cut()
+            case Cut(remembered):
+                self._cut(remembered=remembered)
             case Chime(kind):
                 if self._config.audio.chime:
                     self._speaker.chime(chime(kind))
             case BeginTurn() | EndTurn() | Accept() | Refuse():
                 self._write(effect)
+
+    def _service_problem(self, problem: wire.ServiceProblem) -> None:
+        if problem.code in RACES or "already shorter" in problem.message:
+            logger.debug("the service was faster: %s", problem.message)
+        else:
+            self._reports.error(problem.code or problem.type, problem.message)
 
     def _write(self, effect: BeginTurn | EndTurn | Accept | Refuse) -> None:
         match effect:
@@ -307,7 +316,7 @@ class Daemon:
             self._reports.cloud_is("down")
             self._reports.problem("service", effect.message)
         else:
-            self._reports.cloud_is("ok")
+            self._reports.cloud_is("down" if self._reports.is_a_problem("service") else "ok")
             if effect.failed:
                 self._reports.error(effect.reason, effect.message or effect.reason)
         self._is_open = False
@@ -322,10 +331,20 @@ class Daemon:
         if not task.cancelled() and (exc := task.exception()) is not None:
             logger.error("the session ended in an error of ours", exc_info=exc)
 
-    def _cut(self) -> None:
+    def _hear_on(self, effect: Hear) -> None:
+        if effect.resume:
+            self._uplink.resume()
+        elif effect.after_s:
+            self._uplink.hear(self._uplink.end + int(effect.after_s * MICROPHONE_RATE))
+        else:
+            self._uplink.hear(effect.since)
+        if self._line is not None:
+            self._line.sound_waits()
+
+    def _cut(self, *, remembered: bool) -> None:
         heard = self._speaker.cut()
         self._scribe.cut(sum(heard.values()))
-        for told in mind.truncations(heard):
+        for told in mind.truncations(heard) if remembered else ():
             self._line_send(told)
 
     def _when_said(self, sent_ms: int) -> float | None:

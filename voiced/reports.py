@@ -132,9 +132,11 @@ class Reports:
         elif message is not None and (known is None or known.message != message):
             since = known.since if known else self.today()
             self._problems[code] = payloads.Problem(code=code, message=message, since=since)
-            if known is None:
-                self.error(code, message)
-            self._stale = True
+            self.error(code, message)
+
+    def is_a_problem(self, code: str) -> bool:
+        """Return whether something is wrong under ``code``."""
+        return code in self._problems
 
     def _told(self, kind: str, code: str, message: str) -> None:
         event = payloads.ErrorEvent.model_validate(

@@ -8,7 +8,7 @@ from voiced.config import Config
 from voiced.core.mqtt import commands, payloads
 from voiced.core.profiles import transcriber
 from voiced.core.realtime import events as wire
-from voiced.core.states import BeginTurn, Called, EndTurn, Event, Responding, SessionReady, State, Woken
+from voiced.core.states import Asked, BeginTurn, Called, EndTurn, Event, Responding, SessionReady, State, Woken
 from voiced.core.turns import Draft, TurnBook
 from voiced.errors import CommandError
 from voiced.ports import Clock
@@ -67,10 +67,14 @@ class Scribe:
                     self._book.called(now)
                 self._wake_word = None
                 self._reports.called(event.source)
+            case Asked() if idle:
+                self._book.called(None)
             case SessionReady():
                 self._book.ready(now)
             case wire.SpeechStopped():
-                self._book.note(event, self._when_said(event.audio_end_ms))
+                # The service counts the silence that ended the turn as part of it.
+                tail_ms = self._book.draft.tail_ms if self._book.draft else 0
+                self._book.note(event, self._when_said(event.audio_end_ms - tail_ms))
             case wire.ResponseDone():
                 self._book.note(event)
 
@@ -80,21 +84,28 @@ class Scribe:
             case wire.AudioDelta() | wire.TextDelta():
                 if isinstance(state, Responding) and state.response == event.response_id:
                     self._book.note(event)
+            case wire.ResponseStarted():
+                self._book.note(event)
             case wire.SpeechStarted() | wire.InputCommitted() | wire.InputTranscript() | wire.InputTranscriptFailed():
                 self._book.note(event)
 
     def begin(self, begun: BeginTurn, profile: str) -> None:
         """Open a page for a turn, and publish that."""
         self.turns = begun.turn
+        spoken_to = self._config.profiles[profile]
+        by_silence = spoken_to.turn_detection == "server_vad"
         draft = Draft(
             number=begun.turn,
             session=self.session,
             source=begun.source,
             wake_word=self._wake_word if begun.source == "wake_word" else None,
-            language=self._config.profiles[profile].language or None,
+            language=spoken_to.language or None,
             time=self._reports.today(),
             began=self._clock(),
             request=begun.request,
+            user=begun.text,
+            lead_ms=spoken_to.vad_prefix_ms if by_silence else 0,
+            tail_ms=spoken_to.vad_silence_ms if by_silence else 0,
         )
         self._book.begin(draft)
         self._reports.turn_begun(draft)
@@ -149,8 +160,9 @@ class Scribe:
         self._reports.refused(self._requests.pop(request), error)
 
     def _answer(self, command: commands.Command, turn: payloads.Turn) -> None:
-        if turn.error is not None:
-            self._reports.refused(command, CommandError(turn.error.message, code="failed"))
+        if turn.outcome == "failed":
+            why = turn.error.message if turn.error else "the turn failed"
+            self._reports.refused(command, CommandError(why, code="failed"))
         else:
             result = {"text": turn.assistant.text, "outcome": turn.outcome, "session": turn.session, "turn": turn.turn}
             self._reports.obeyed(command, result)

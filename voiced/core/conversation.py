@@ -79,7 +79,8 @@ def step(state: State, event: Event, now: float, rules: Rules) -> Step:
     if heard and not hearing:
         return after, (Deafen(), *effects)
     if hearing and not heard and not any(isinstance(effect, Hear) for effect in effects):
-        return after, (*effects, Hear())
+        is_cut = any(isinstance(effect, Cut) for effect in effects)
+        return after, (*effects, Hear(after_s=rules.tail_s if is_cut else 0.0))
     return after, effects
 
 
@@ -90,11 +91,13 @@ def _turned(state: State, event: Event, now: float, rules: Rules) -> Step:
         case Ended():
             return _rest(state, event.reason, *_accepted(event.request))
         case Asked() if event.request is not None and _busy(state, event):
-            return state, (Refuse(event.request, "a conversation is going on; try again, or send interrupt"),)
+            return state, (Refuse(event.request, "a conversation is going on; try again when it is over"),)
         case Woken() | Called() | Asked() | Stopped():
             return _interrupted(state, event, now, rules)
         case SessionLost():
             return _lost(state, event)
+        case Tick() if now >= state.talk.ends and not isinstance(state, Responding | Finishing):
+            return _rest(state, "max_s")
     match state:
         case Connecting():
             return _connecting(state, event, now, rules)
@@ -126,10 +129,11 @@ def _idle(state: Idle, event: Event, now: float, rules: Rules) -> Step:
                 *_accepted(event.request),
             )
         case Asked():
-            talk = replace(_talk(state, event, "mqtt", now, rules), turn=1, follows=event.listen_after)
+            talk = _typed(_talk(state, event, "mqtt", now, rules), event)
+            talk = replace(talk, follows=event.listen_after)
             return Connecting(talk, now + rules.connect_s, _opening(event)), (
                 OpenSession(talk.session, talk.profile),
-                BeginTurn(talk.turn, "mqtt", event.request),
+                BeginTurn(talk.turn, "mqtt", event.request, _typed_text(event)),
             )
         case Stopped() | Ended():
             return state, _accepted(event.request)
@@ -162,7 +166,7 @@ def _listening(state: Listening | Hearing, event: Event, now: float, rules: Rule
         case Tick() if now >= state.until and isinstance(state, Hearing):
             return _rest(state, "endless_speech")
         case Tick() if now >= state.until:
-            return _rest(state, "max_s" if now >= talk.ends else "silence")
+            return _rest(state, "silence")
         case _:
             return state, ()
 
@@ -199,7 +203,7 @@ def _responding(state: Responding, event: Event, now: float, rules: Rules) -> St
         case wire.SpeechStarted():  # heard before the answer began, or over it in full duplex
             ended = EndTurn(state.talk.turn, "interrupted")
             begun, effects = _begin(state.talk, "follow_up", now, rules)
-            return begun, (Cut(), ended, *effects, *(() if rules.full_duplex else (Hear(resume=True),)))
+            return begun, (_cut(state), ended, *effects, *(() if rules.full_duplex else (Hear(resume=True),)))
         case Tick() if now >= state.until:
             return _lost(state, SessionLost("timeout", f"the answer stopped for {rules.answer_s:g} s"))
         case _:
@@ -209,26 +213,36 @@ def _responding(state: Responding, event: Event, now: float, rules: Rules) -> St
 def _finishing(state: Finishing, event: Event, now: float, rules: Rules) -> Step:
     match event:
         case Drained():
-            return _follow(state, (EndTurn(state.talk.turn, "finished"),), now, rules)
+            return _follow(state, (state.ended,), now, rules)
         case wire.SpeechStarted() if not state.lost:
             begun, effects = _begin(state.talk, "follow_up", now, rules)
             held = () if rules.full_duplex else (Hear(resume=True),)
-            return begun, (Cut(), EndTurn(state.talk.turn, "interrupted"), *effects, *held)
+            return begun, (_cut(state), EndTurn(state.talk.turn, "interrupted"), *effects, *held)
         case Tick() if now >= state.until:  # the speaker never said it was done
-            return _follow(state, (Cut(), EndTurn(state.talk.turn, "finished")), now, rules)
+            return _follow(state, (_cut(state), state.ended), now, rules)
         case _:
             return state, ()
 
 
 def _answered(state: Processing | Responding, done: wire.ResponseDone, now: float, rules: Rules) -> Step:
-    """The answer is all generated."""
+    """The answer is all generated, or all there will be of it."""
     turn = state.talk.turn
-    if done.status == "failed":
-        ended = EndTurn(turn, "failed", done.reason or "failed", done.message or "the service could not answer")
-        return _follow(state, (ended, Chime("error")), now, rules)
+    is_heard = isinstance(state, Responding) and state.sounds_until is not None
+    match done.status:
+        case "failed":
+            ended = EndTurn(turn, "failed", done.reason or "failed", done.message or "the service could not answer")
+            cut = (_cut(state),) if is_heard else ()
+            return _follow(state, (*cut, ended, Chime("error")), now, rules)
+        case "incomplete":
+            told = done.message or "the service broke the answer off"
+            ended = EndTurn(turn, "finished", done.reason or "incomplete", told)
+        case "cancelled":
+            ended = EndTurn(turn, "interrupted")
+        case _:
+            ended = EndTurn(turn, "finished")
     if isinstance(state, Responding) and state.sounds_until is not None:
-        return Finishing(state.talk, max(now, state.sounds_until) + rules.speaker_s), ()
-    return _follow(state, (EndTurn(turn, "finished"),), now, rules)
+        return Finishing(state.talk, max(now, state.sounds_until) + rules.speaker_s, ended), ()
+    return _follow(state, (ended,), now, rules)
 
 
 def _follow(state: Processing | Responding | Finishing, ended: tuple[Effect, ...], now: float, rules: Rules) -> Step:
@@ -254,15 +268,17 @@ def _interrupted(state: Active, event: Woken | Called | Asked | Stopped, now: fl
             return _rest(state, "stopped", *_accepted(event.request))
         case Woken() | Called() if not isinstance(state, Responding | Finishing):
             accepted = _accepted(event.request if isinstance(event, Called) else None)
-            return replace(state, talk=replace(talk, follows=True)), accepted  # it listens already, or will
+            heard = () if hears(state, rules) else (Chime("wake"), Hear(_since(event, rules)))
+            return replace(state, talk=replace(talk, follows=True, by_voice=True)), (*heard, *accepted)
         case Woken() | Called() | Asked() if isinstance(state, Connecting) or _is_lost(state):
             rest, after = _rest(state, "interrupted")
             again, more = _idle(_idle_of(rest), event, now, rules)
             return again, (*after, *more)
         case Woken() | Called():
-            since = max(0, event.wake.end - rules.wake_overlap) if isinstance(event, Woken) else None
+            since = _since(event, rules)
             wait_s = _wait_s(event, rules)
-            talk = replace(talk, follows=True, wait_s=wait_s, source="wake_word" if since is not None else "mqtt")
+            source: Source = "wake_word" if isinstance(event, Woken) else event.source
+            talk = replace(talk, follows=True, by_voice=True, literal=False, wait_s=wait_s, source=source)
             accepted = _accepted(event.request if isinstance(event, Called) else None)
             return Listening(talk, min(now + wait_s, max(now, talk.ends))), (
                 *effects,
@@ -271,10 +287,10 @@ def _interrupted(state: Active, event: Woken | Called | Asked | Stopped, now: fl
                 *accepted,
             )
         case Asked():
-            talk = replace(talk, turn=talk.turn + 1)
+            talk = _typed(talk, event)
             return Processing(talk, now + rules.answer_s), (
                 *effects,
-                BeginTurn(talk.turn, "mqtt", event.request),
+                BeginTurn(talk.turn, "mqtt", event.request, _typed_text(event)),
                 *(Send(first) for first in _opening(event)),
             )
 
@@ -284,9 +300,9 @@ def _silenced(state: Active) -> tuple[Effect, ...]:
     ended = EndTurn(state.talk.turn, "interrupted")
     match state:
         case Responding():
-            return (Send(wire.CancelResponse(state.response)), Cut(), ended)
+            return (Send(wire.CancelResponse(state.response)), _cut(state), ended)
         case Finishing():
-            return (Cut(), ended)
+            return (_cut(state), ended)
         case Processing(response=str() as response):
             return (Send(wire.CancelResponse(response)), ended)
         case Hearing() | Processing() | Connecting(first=(_, *_)):
@@ -308,7 +324,7 @@ def _lost(state: Active, event: SessionLost) -> Step:
         case Listening():
             return Idle(talk.session), (closed,)
         case Responding(sounds_until=float()):
-            return Idle(talk.session), (Cut(), failed, closed, Chime("error"))
+            return Idle(talk.session), (_cut(state), failed, closed, Chime("error"))
         case Connecting(first=()):
             return Idle(talk.session), (closed, Chime("error"))
         case _:
@@ -325,7 +341,7 @@ def _rest(state: Active | None, reason: str, *after: Effect, talk: Talk | None =
 
 
 def _begin(talk: Talk, source: Source, now: float, rules: Rules) -> tuple[Hearing, tuple[Effect, ...]]:
-    begun = replace(talk, turn=talk.turn + 1, source="follow_up")
+    begun = replace(talk, turn=talk.turn + 1, source="follow_up", by_voice=True, literal=False)
     return Hearing(begun, now + rules.utterance_s), (BeginTurn(begun.turn, source),)
 
 
@@ -342,6 +358,24 @@ def _talk(state: Idle, event: Woken | Called | Asked, source: Source, now: float
 
 def _wait_s(event: Woken | Called | Asked, rules: Rules) -> float:
     return (event.timeout_s if isinstance(event, Called) else None) or rules.no_speech_s
+
+
+def _since(event: Woken | Called, rules: Rules) -> int | None:
+    """Return from where on the service is to hear somebody who called."""
+    return max(0, event.wake.end - rules.wake_overlap) if isinstance(event, Woken) else None
+
+
+def _cut(state: Active) -> Cut:
+    return Cut(remembered=not state.talk.literal)
+
+
+def _typed(talk: Talk, event: Asked) -> Talk:
+    """Return the conversation with one more turn, that nobody speaks."""
+    return replace(talk, turn=talk.turn + 1, by_voice=False, literal=event.literal)
+
+
+def _typed_text(event: Asked) -> str | None:
+    return None if event.literal else event.text
 
 
 def _opening(event: Asked) -> tuple[wire.ClientEvent, ...]:

@@ -30,6 +30,8 @@ class Rules:
     wake_overlap: int = 12_000
     """Samples of sound sent from before the decision of a wake word. Scores cross up to 310 ms after the end of the
     word, with some voices 550; 200 ms more keep the first syllable behind it whole."""
+    tail_s: float = 0.25
+    """How long a cut answer still sounds: fade, sound card, room. Measured 0.14 to 0.18 s."""
     full_duplex: bool = False
     """Whether the service hears the person while an answer plays."""
 
@@ -133,10 +135,14 @@ class CloseSession:
 
 @dataclass(frozen=True, slots=True)
 class Hear:
-    """Send what the microphone hears: from a position on, from where it was last held back, or (neither) from now."""
+    """Send what the microphone hears: from a position on, from where it was last held back, or (neither) from now.
+
+    ``after_s``: not from now, but from so many seconds ahead on.
+    """
 
     since: int | None = None
     resume: bool = False
+    after_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +166,9 @@ class Play:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Fall silent now, and tell the service what was heard."""
+    """Fall silent now, and tell the service what was heard, if it remembers the answer."""
+
+    remembered: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +185,8 @@ class BeginTurn:
     turn: int
     source: Source
     request: int | None = None
+    text: str | None = None
+    """What the person said, where it was typed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +244,10 @@ class Talk:
     """Whether to listen on after an answer."""
     wait_s: float = 0.0
     """Seconds to wait for the first word."""
+    by_voice: bool = True
+    """Whether the person speaks, rather than types: then the microphone is open while an answer is awaited."""
+    literal: bool = False
+    """Whether the answer is a text read aloud, which the service does not remember."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +303,8 @@ class Finishing:
 
     talk: Talk
     until: float
+    ended: EndTurn
+    """How the turn ends once all is heard."""
     lost: bool = False
 
 
@@ -298,8 +314,17 @@ Step: TypeAlias = tuple[State, tuple[Effect, ...]]
 
 
 def deadline(state: State) -> float | None:
-    """Return when ``state`` must end, on the clock given to :func:`step`; ``None``: never."""
-    return None if isinstance(state, Idle) else state.until
+    """Return when ``state`` must end, on the clock given to :func:`step`; ``None``: never.
+
+    The end of the whole conversation comes first, but an answer that sounds may come to its own.
+    """
+    match state:
+        case Idle():
+            return None
+        case Responding() | Finishing():
+            return state.until
+        case _:
+            return min(state.until, state.talk.ends)
 
 
 def published(state: State) -> Literal["idle", "listening", "processing", "responding"]:
@@ -318,10 +343,10 @@ def published(state: State) -> Literal["idle", "listening", "processing", "respo
 def hears(state: State, rules: Rules) -> bool:
     """Return whether the service is sent what the microphone hears."""
     match state:
-        case Connecting(first=()) | Listening() | Hearing():
+        case Listening() | Hearing():
             return True
-        case Processing():
-            return state.talk.follows
+        case Connecting() | Processing():
+            return state.talk.by_voice
         case Responding() | Finishing(lost=False):
             return rules.full_duplex and state.talk.follows
         case _:

@@ -11,8 +11,8 @@ from voiced.core.mqtt import payloads
 from voiced.core.realtime import events as wire
 from voiced.core.states import EndTurn, Source
 
-TRANSCRIPT_WAIT_S = 4.0
-"""How long a turn that is over waits for the transcript of what the person said."""
+WAIT_S = 4.0
+"""How long a turn that is over waits for the transcript of what the person said, and for what a cut answer cost."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,8 +31,12 @@ class Draft:
     user_ms: int = 0
     speech_start_ms: int | None = None
     speech_end: float | None = None
+    lead_ms: int = 0
+    """What the service adds before speech it heard: ``prefix_padding_ms``."""
+    tail_ms: int = 0
+    """What it adds behind it: ``silence_duration_ms``."""
     pending: set[str] = field(default_factory=set)
-    """Items of the person whose transcript is to come."""
+    """Items of the person whose transcript is to come, and answers whose usage is."""
     answer: str = ""
     answer_samples: int = 0
     first_sound: float | None = None
@@ -73,7 +77,7 @@ class Draft:
 
 @dataclass(slots=True)
 class TurnBook:
-    """Writes turns down: the one going on, and those that are over but still lack a transcript."""
+    """Writes turns down: the one going on, and those that are over but not yet whole."""
 
     transcribes: bool = False
     """Whether transcripts of the person can be expected."""
@@ -87,8 +91,8 @@ class TurnBook:
         """The turn going on."""
         return self._draft
 
-    def called(self, now: float) -> None:
-        """Note that a conversation was called for."""
+    def called(self, now: float | None) -> None:
+        """Note that a conversation was called for; ``None``: by text, so that nobody waits to be listened to."""
         self._called, self._listen_ms = now, None
 
     def ready(self, now: float) -> None:
@@ -110,24 +114,28 @@ class TurnBook:
             speech_end: With ``SpeechStopped``: when the person really stopped, on the clock of ``now``.
 
         """
-        if isinstance(event, wire.InputTranscript | wire.InputTranscriptFailed):
-            self._transcribed(event)
+        match event:
+            case wire.InputTranscript() | wire.InputTranscriptFailed():
+                self._transcribed(event)
+            case wire.ResponseDone():
+                self._used(event)
         if (draft := self._draft) is None:
             return
         match event:
             case wire.SpeechStarted():
                 draft.speech_start_ms = event.audio_start_ms
             case wire.SpeechStopped():
-                draft.user_ms += max(0, event.audio_end_ms - (draft.speech_start_ms or 0))
+                around = (draft.speech_start_ms or 0) + draft.lead_ms + draft.tail_ms
+                draft.user_ms += max(0, event.audio_end_ms - around)
                 draft.speech_end = speech_end
             case wire.InputCommitted() if self.transcribes:
                 draft.pending.add(event.item_id)
+            case wire.ResponseStarted():
+                draft.pending.add(event.response_id)
             case wire.AudioDelta():
                 draft.answer_samples += len(event.pcm) // 2
             case wire.TextDelta():
                 draft.answer += event.text
-            case wire.ResponseDone():
-                draft.usage = _sum(draft.usage, event.usage)
 
     def sounded(self, now: float) -> None:
         """Note that the answer can be heard."""
@@ -143,22 +151,28 @@ class TurnBook:
 
     def finished(self, now: float, *, session_over: bool = False) -> list[Draft]:
         """Return turns that are over and complete, or have waited long enough."""
-        done = [
-            draft for draft in self._late if not draft.pending or session_over or now - draft.over >= TRANSCRIPT_WAIT_S
-        ]
+        done = [draft for draft in self._late if not draft.pending or session_over or now - draft.over >= WAIT_S]
         self._late = [draft for draft in self._late if draft not in done]
         return done
 
     def due(self) -> float | None:
         """Return when :meth:`finished` is to be asked again at the latest."""
-        return min((draft.over + TRANSCRIPT_WAIT_S for draft in self._late), default=None)
+        return min((draft.over + WAIT_S for draft in self._late), default=None)
+
+    def _waiting_for(self, name: str) -> list[Draft]:
+        drafts = [draft for draft in (*self._late, self._draft) if draft is not None and name in draft.pending]
+        for draft in drafts:
+            draft.pending.discard(name)
+        return drafts
 
     def _transcribed(self, event: wire.InputTranscript | wire.InputTranscriptFailed) -> None:
-        for draft in (*self._late, *([self._draft] if self._draft else [])):
-            if event.item_id in draft.pending:
-                draft.pending.discard(event.item_id)
-                if isinstance(event, wire.InputTranscript):
-                    draft.user = f"{draft.user} {event.text}" if draft.user else event.text
+        for draft in self._waiting_for(event.item_id):
+            if isinstance(event, wire.InputTranscript):
+                draft.user = f"{draft.user} {event.text}" if draft.user else event.text
+
+    def _used(self, event: wire.ResponseDone) -> None:
+        for draft in self._waiting_for(event.response_id):
+            draft.usage = _sum(draft.usage, event.usage)
 
 
 def _sum(so_far: payloads.TokenCount, usage: wire.Usage) -> payloads.TokenCount:

@@ -53,24 +53,21 @@ class Uplink:
         """Take the next frame of the microphone."""
         self._ring.append(frame)
         if self._open:
-            if frame.start > self._end and self._backlog:
-                self.lost += frame.start - self._end
-            self._queue(frame)
+            self.lost += max(0, frame.start - max(self._passed, self._end))
+            self._queue_behind(frame, self._passed)
         self._end = frame.end
 
     def hear(self, since: int | None = None) -> None:
         """Let sound through: from ``since``, where the ring reaches that far, or from now on.
 
-        What went through already does not go through twice.
+        ``since`` may lie ahead. What went through already does not go through twice.
         """
         since = max(self._end if since is None else since, self._passed)
         self._open, self._passed = True, since
         if self._ring and since < self._ring[0].start:
             self.lost += self._ring[0].start - since
         for frame in self._ring:
-            if frame.end > since:
-                skip = max(0, since - frame.start)
-                self._queue(Frame(frame.start + skip, frame.samples[skip:]))
+            self._queue_behind(frame, since)
 
     def resume(self) -> None:
         """Let sound through from where it was last held back."""
@@ -115,7 +112,12 @@ class Uplink:
         first, position = self._segments[-1]
         return position + self._taken - first
 
-    def _queue(self, frame: Frame) -> None:
+    def _queue_behind(self, frame: Frame, position: int) -> None:
+        """Queue what of ``frame`` lies behind ``position``."""
+        skip = max(0, position - frame.start)
+        if skip >= len(frame.samples):
+            return
+        frame = Frame(frame.start + skip, frame.samples[skip:])
         self._backlog.append(frame)
         self._passed = frame.end
         self._waiting += len(frame.samples)
