@@ -114,7 +114,7 @@ start_service() {
     journalctl --unit voiced --no-pager --lines 10 --output cat >&2 || true
     fail "installed, but the service does not start; above is its own word on it ('journalctl -u voiced' has more)."
   fi
-  say "voiced runs. 'voiced status' asks it, 'voiced check' finds what is missing, 'journalctl -fu voiced' follows it."
+  say "voiced runs. 'voiced status' asks it, 'journalctl -fu voiced' follows it."
 }
 
 uninstall() {

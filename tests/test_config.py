@@ -106,6 +106,9 @@ def test_all_problems_are_told_at_once_each_with_its_key(tmp_path: Path) -> None
         ("[conversation]\nfollow_up_s = nan", "conversation.follow_up_s: "),
         ("[audio]\nvolume = 60.5", "audio.volume: "),
         ('[audio]\nchime = "yes"', "audio.chime: "),
+        ('[audio]\ninput = "file:"', "audio.input: "),
+        ('[mqtt]\nhost = "my broker"', "mqtt.host: "),
+        ('[[wake.words]]\nmodel = "alexa"\n[[wake.words]]\nmodel = "alexa"', "stands there twice"),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, text: str, told: str) -> None:
@@ -163,8 +166,18 @@ def test_the_variables_of_microsofts_samples(tmp_path: Path) -> None:
     )
     older = configfile.load(None, {**quickstart, "OPENAI_API_VERSION": "2024-10-01-preview"}).realtime
     assert (older.provider, older.api_version) == ("azure-preview", "2024-10-01-preview")
+    untouched = written(tmp_path, '[realtime]\nprovider = "simulator"  # as the installed file says')
+    assert configfile.load(untouched, quickstart).realtime.provider == "azure"
+
+
+def test_a_key_never_goes_to_another_vendors_host(tmp_path: Path) -> None:
+    """Who chose OpenAI keeps OpenAI's address and model, whatever Azure's samples left in the environment."""
+    environ = {"AZURE_OPENAI_ENDPOINT": "https://r.openai.azure.com", "AZURE_OPENAI_DEPLOYMENT_NAME": "kitchen"}
     chosen = written(tmp_path, '[realtime]\nprovider = "openai"')
-    assert configfile.load(chosen, quickstart).realtime.provider == "openai"
+    realtime = configfile.load(chosen, environ).realtime
+    assert (realtime.provider, realtime.endpoint, realtime.deployment) == ("openai", "", "gpt-realtime-2.1")
+    simulated = configfile.load(None, {**environ, "VOICED_REALTIME__PROVIDER": "simulator"}).realtime
+    assert simulated.provider == "simulator"
 
 
 def test_where_the_file_is_looked_for(tmp_path: Path) -> None:

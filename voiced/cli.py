@@ -85,8 +85,8 @@ def _simulate(options: argparse.Namespace) -> int:
     _log("warning")
     try:
         asyncio.run(serve_forever(print, port=options.port, scenario=options.scenario))
-    except OSError as exc:
-        raise VoicedError(f"port {options.port} cannot be opened: {exc.strerror}; take another with --port") from exc
+    except (OSError, OverflowError) as exc:
+        raise VoicedError(f"port {options.port} cannot be opened: {exc}; take another with --port") from exc
     return 0
 
 
@@ -212,8 +212,8 @@ def _show_config(options: argparse.Namespace) -> int:
 
 # --- the parser -----------------------------------------------------------------------------------------------------
 
-ANSWER_S = 60.0
-"""An answer is given when it has been heard."""
+ANSWER_S = 330.0
+"""An answer is told when all of it has been heard."""
 
 
 def _parser() -> argparse.ArgumentParser:

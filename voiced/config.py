@@ -61,6 +61,13 @@ class AudioConfig(_Section):
     input_end: Literal["stop", "silence"] = "stop"
     """What follows a ``file:`` input: the end of the daemon after the last conversation, or silence."""
 
+    @field_validator("input", "output")
+    @classmethod
+    def _names_a_file(cls, value: str) -> str:
+        if value == "file:":
+            raise ValueError('"file:" needs a path behind it, like "file:/tmp/speech.wav"')
+        return value
+
 
 class WakeWordConfig(_Section):
     """``[[wake.words]]``: one word to listen for."""
@@ -185,7 +192,7 @@ class BudgetConfig(_Section):
 class MqttConfig(_Section):
     """``[mqtt]``: the broker."""
 
-    host: str = "localhost"
+    host: str = Field(default="localhost", pattern=r"^\S*$")
     """Empty: no MQTT."""
     port: int = Field(default=1883, ge=1, le=65535)
     username: str = ""
@@ -224,6 +231,8 @@ class Config(_Section):
     @model_validator(mode="after")
     def _profiles_exist(self) -> "Config":
         for number, word in enumerate(self.wake.words):
+            if word.model in {other.model for other in self.wake.words[:number]}:
+                raise ValueError(f'wake.words[{number}].model: "{word.model}" stands there twice')
             if word.profile not in self.profiles:
                 known = ", ".join(sorted(self.profiles))
                 raise ValueError(f'wake.words[{number}].profile: there is no "{word.profile}"; there are: {known}')

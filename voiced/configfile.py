@@ -14,11 +14,11 @@ from voiced.config import Config, ProfileConfig, WakeWordConfig
 from voiced.errors import ConfigError
 
 SAMPLES_ENVIRONMENT = {
-    "AZURE_OPENAI_ENDPOINT": ("realtime", "endpoint"),
-    "AZURE_OPENAI_DEPLOYMENT_NAME": ("realtime", "deployment"),
-    "OPENAI_API_VERSION": ("realtime", "api_version"),
+    "AZURE_OPENAI_ENDPOINT": "endpoint",
+    "AZURE_OPENAI_DEPLOYMENT_NAME": "deployment",
+    "OPENAI_API_VERSION": "api_version",
 }
-"""Variables of Microsoft's samples, and the keys they set."""
+"""Variables of Microsoft's samples, and the keys of ``[realtime]`` they set."""
 
 
 def find(environ: Mapping[str, str], explicit: str | None = None) -> Path | None:
@@ -30,12 +30,19 @@ def find(environ: Mapping[str, str], explicit: str | None = None) -> Path | None
     """
     for named, by in ((explicit, "-c"), (environ.get("VOICED_CONFIG"), "VOICED_CONFIG")):
         if named:
-            if not Path(named).is_file():
+            if not _is_there(Path(named)):
                 raise ConfigError(f"{named}: no such file (named by {by})")
             return Path(named)
     home = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME", "/")) / ".config")
     places = (Path(home) / "voiced" / "config.toml", Path("/etc/voiced/config.toml"))
-    return next((place for place in places if place.is_file()), None)
+    return next((place for place in places if _is_there(place)), None)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be looked up: {exc.strerror}") from exc
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Config:
@@ -74,9 +81,6 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
 def _apply_environment(raw: dict[str, Any], environ: Mapping[str, str]) -> list[str]:
     problems: list[str] = []
     wishes: list[tuple[str, tuple[str, ...]]] = [
-        (variable, path) for variable, path in SAMPLES_ENVIRONMENT.items() if environ.get(variable)
-    ]
-    wishes += [
         (variable, tuple(variable.removeprefix("VOICED_").lower().split("__")))
         for variable in sorted(environ)
         if variable.startswith("VOICED_") and "__" in variable
@@ -89,12 +93,22 @@ def _apply_environment(raw: dict[str, Any], environ: Mapping[str, str]) -> list[
             problems.append(f"{variable}: {'.'.join(path[:-1])} is not a table")
             continue
         table[path[-1]] = _value(path, environ[variable])
-    provider = raw.get("realtime", {}).get("provider") if isinstance(raw.get("realtime", {}), dict) else None
-    if provider is None and environ.get("AZURE_OPENAI_ENDPOINT"):
-        # The quickstarts name only the endpoint; a version in the environment means the dated preview API.
-        version = environ.get("OPENAI_API_VERSION", "")
-        raw.setdefault("realtime", {})["provider"] = "azure-preview" if "preview" in version else "azure"
+    if isinstance(realtime := raw.setdefault("realtime", {}), dict):
+        _apply_samples(realtime, environ, chosen="VOICED_REALTIME__PROVIDER" in environ)
     return problems
+
+
+def _apply_samples(realtime: dict[str, Any], environ: Mapping[str, str], *, chosen: bool) -> None:
+    """Let the variables of Microsoft's samples speak, where the service is Azure OpenAI or nobody chose one."""
+    provider = realtime.get("provider", "simulator")
+    if provider == "simulator" and not chosen and environ.get("AZURE_OPENAI_ENDPOINT"):
+        # The samples name no kind of service: a preview version means the dated API.
+        version = environ.get("OPENAI_API_VERSION", "")
+        provider = realtime["provider"] = "azure-preview" if "preview" in version else "azure"
+    if provider in {"azure", "azure-preview"}:
+        for variable, key in SAMPLES_ENVIRONMENT.items():
+            if environ.get(variable) and f"VOICED_REALTIME__{key.upper()}" not in environ:
+                realtime[key] = environ[variable]
 
 
 def _value(path: tuple[str, ...], text: str) -> Any:

@@ -26,6 +26,7 @@ from voiced.edge.sound import SoundSettings, found_devices
 from voiced.edge.soundfile import read_wav
 from voiced.edge.supervisor import Supervisor
 from voiced.edge.watcher import Watcher
+from voiced.errors import VoicedError
 from voiced.simulator import Simulator
 
 TURNS = 2
@@ -96,7 +97,10 @@ async def run(environ: Mapping[str, str], *, keep: Path | None, say: Callable[[s
 
     """
     folder = Path(tempfile.mkdtemp(prefix="voiced-demo-")) if keep is None else keep
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise VoicedError(f"{folder} cannot be made: {exc.strerror}; name another folder with --keep") from exc
     with ExitStack() as stack:
         recording = stack.enter_context(
             resources.as_file(resources.files("voiced") / "demo_sounds" / "conversation.wav")

@@ -193,7 +193,8 @@ async def _watch(house: House, supervisor: Supervisor) -> None:
         missing = house.microphone.problem if frames or now - began > GRACE_S else None  # it may still be opening
         house.reports.problem("microphone", missing)
         house.reports.problem("speaker", house.speaker.problem)
-        house.reports.problem("mqtt", house.broker.problem if now - last_connected > GRACE_S else None)
+        is_away = not house.broker.connected and now - last_connected <= GRACE_S
+        house.reports.problem("mqtt", None if is_away else house.broker.problem)
         due = now - last_health >= HEALTH_S
         house.reports.health(overruns=house.microphone.overruns, always=due)
         if due:

@@ -110,7 +110,7 @@ class RemoteControl:
         if not self._wait(lambda: number in self._responses, patience_s):
             raise CommandError(
                 f"voiced {self._topics.id!r} did not answer within {patience_s:g} s; look at its log",
-                code="unavailable",
+                code="failed",
             )
         response = self._responses.pop(number)
         if not response.get("ok"):

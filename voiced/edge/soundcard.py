@@ -214,6 +214,7 @@ class Soundcard:
         self._give_up = give_up
         self._changed = threading.Condition()
         self._open: set[int] = set()
+        self._opening = 0
         self._rescanning = False
         self._scanned = (time.monotonic(), _cards())
         self._calls: dict[int, tuple[float, str]] = {}
@@ -245,13 +246,24 @@ class Soundcard:
             DeviceError: If there is no such device or it refuses all of this.
 
         """
-        self._await_rescan()
         try:
-            return self._open_listed(kind, wanted, rate, latency_s, channels)
+            with self._list_kept():
+                return self._open_listed(kind, wanted, rate, latency_s, channels)
         except DeviceError:
             if not self._may_rescan() or not self._rescan():
                 raise
-        return self._open_listed(kind, wanted, rate, latency_s, channels)
+        with self._list_kept():
+            return self._open_listed(kind, wanted, rate, latency_s, channels)
+
+    def look(self, kind: Kind, wanted: str) -> None:
+        """Look a device up without opening it.
+
+        Raises:
+            DeviceError: If there is no such device.
+
+        """
+        with self._list_kept(), self.limit(CALL_LIMIT_S, "listing sound devices"):
+            choose(self.devices(), wanted, kind)
 
     def release(self, stream: Any, name: str) -> None:
         """Close a stream of :meth:`open`; use :meth:`Stream.close`."""
@@ -281,7 +293,8 @@ class Soundcard:
             del self._calls[thread]
 
     def _open_listed(self, kind: Kind, wanted: str, rate: int, latency_s: float, channels: int) -> Stream:
-        device = choose(self.devices(), wanted, kind)
+        with self.limit(CALL_LIMIT_S, "listing sound devices"):
+            device = choose(self.devices(), wanted, kind)
         name = f"{'microphone' if kind == 'input' else 'speaker'} {device.name!r}"
         make = self._portaudio.RawInputStream if kind == "input" else self._portaudio.RawOutputStream
         refusal = DeviceError(f"{name} cannot be opened")
@@ -321,7 +334,7 @@ class Soundcard:
             if self._rescanning:
                 return False
             self._rescanning = True
-            closed = self._changed.wait_for(lambda: not self._open, timeout=2 * STALL_S)
+            closed = self._changed.wait_for(lambda: not self._open and not self._opening, timeout=2 * STALL_S)
         try:
             if closed:
                 with self.limit(OPEN_LIMIT_S, "reading the device list"):
@@ -334,9 +347,18 @@ class Soundcard:
                 self._rescanning = False
                 self._changed.notify_all()
 
-    def _await_rescan(self) -> None:
+    @contextmanager
+    def _list_kept(self) -> Iterator[None]:
+        """Keep the device list from being read anew: that under a stream being opened is undefined in PortAudio."""
         with self._changed:
             self._changed.wait_for(lambda: not self._rescanning, timeout=2 * OPEN_LIMIT_S)
+            self._opening += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._opening -= 1
+                self._changed.notify_all()
 
     def _watch_calls(self) -> None:
         while not self._ended.wait(0.25):

@@ -43,6 +43,14 @@ class Output(Protocol):
     def underruns(self) -> int:
         """How often there was nothing to play although it was fed."""
 
+    def look(self) -> None:
+        """See whether it could be opened.
+
+        Raises:
+            DeviceError: If there is no such device.
+
+        """
+
     def open(self) -> None:
         """Get ready.
 
@@ -87,6 +95,10 @@ class CardOutput:
         """How often the device had nothing to play although it was fed."""
         return self._underruns + (self._stream.faults if self._stream else 0)
 
+    def look(self) -> None:
+        """See whether there is such a device."""
+        self._card.look("output", self._device)
+
     def open(self) -> None:
         """Open the device at 24 kHz, or at its own rate."""
         self._stream = self._card.open("output", self._device, self._asked_rate, LATENCY_S)
@@ -124,6 +136,9 @@ class NullOutput:
     """Nowhere, but in real time: a block is heard when its time is over."""
 
     underruns = 0
+
+    def look(self) -> None:
+        """Do nothing: it is always there."""
 
     def open(self) -> None:
         """Start the clock."""
@@ -241,6 +256,10 @@ class Speaker:
 
     def _run(self) -> None:
         waits = pauses()
+        try:
+            self._output.look()  # a wrong name is told at once, not when first something is to be said
+        except DeviceError as exc:
+            self._lose(exc)
         while self._wait_for_sound(waits):
             try:
                 self._output.open()
