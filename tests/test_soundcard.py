@@ -10,10 +10,10 @@ import pytest
 
 from tests.probing import Probe
 from tests.soundbed import SoundBed, best_match, canary, eventually, require_pulseaudio
+from voiced.core.devices import Device, choose, mono, stable_name
 from voiced.core.frames import FRAME, SERVICE_RATE, Samples
 from voiced.edge.microphone import FrameCutter, pauses
 from voiced.edge.resample import resample
-from voiced.edge.soundcard import Device, choose, mono, stable_name
 from voiced.errors import DeviceError
 
 # --- names and choices ------------------------------------------------------------------------------------------------

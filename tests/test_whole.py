@@ -173,8 +173,7 @@ async def test_everything_said_arrives_and_every_answer_is_heard(bed: SoundBed, 
             # no gap: it would shift everything behind it
             assert np.array_equal(heard[place : place + len(session.sent_pcm)], session.sent_pcm)
             assert room.last("health")["overruns"] == 0
-            assert session.closed is not None
-            assert session.closed[0] == 1000
+            assert (await session.wait_closed())[0] == 1000
 
 
 async def test_nothing_is_contacted_before_the_wake_word(bed: SoundBed) -> None:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from voiced.core.devices import Device
 from voiced.core.playout import PlayoutEvent
 from voiced.edge.microphone import FileMicrophone, SoundcardMicrophone
-from voiced.edge.soundcard import Device, Soundcard, list_devices
+from voiced.edge.soundcard import Soundcard, list_devices
 from voiced.edge.soundfile import WavWriter
 from voiced.edge.speaker import CardOutput, NullOutput, Speaker
 

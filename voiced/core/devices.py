@@ -1,0 +1,84 @@
+"""Microphones and speakers by names that outlive a reboot, and their channels made one."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from voiced.core.frames import Samples
+from voiced.errors import DeviceError
+
+Kind: TypeAlias = Literal["input", "output"]
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A microphone, a speaker, or both."""
+
+    name: str
+    """Stable: PortAudio's own name, but with the id of an ALSA card (``/proc/asound/card0/id``) for its number."""
+    index: int
+    """PortAudio's number, good until the list is read anew."""
+    inputs: int
+    outputs: int
+    rate: int
+    """What it likes best."""
+    is_default_input: bool
+    is_default_output: bool
+
+
+def stable_name(shown: str, card_ids: Mapping[int, str]) -> str:
+    """Return PortAudio's name of a device without the card number, which changes with the order of plugging in.
+
+    ``USB Audio: - (hw:1,0)`` becomes ``USB Audio: - (hw:Device,0)``; the ``plughw`` that PA_ALSA_PLUGHW=1
+    shows is the same device.
+    """
+
+    def named(match: re.Match[str]) -> str:
+        return f"(hw:{card_ids.get(int(match[1]), match[1])},{match[2]})"
+
+    return re.sub(r"\((?:plug)?hw:(\d+),(\d+)\)", named, shown)
+
+
+def choose(devices: list[Device], wanted: str, kind: Kind) -> Device:
+    """Return the device of that kind that ``wanted`` means.
+
+    Args:
+        devices: What there is.
+        wanted: ``default``, a stable name, or a part of just one, in any case.
+        kind: Which side must have channels.
+
+    Raises:
+        DeviceError: If there is none, or more than one; lists what exists.
+
+    """
+    what = "microphone" if kind == "input" else "speaker"
+    fitting = [device for device in devices if (device.inputs if kind == "input" else device.outputs)]
+    if not fitting:
+        raise DeviceError(f"there is no {what}; plug one in, or start the sound server")
+    names = ", ".join(repr(device.name) for device in fitting)
+    if wanted == "default":
+        for device in fitting:
+            if device.is_default_input if kind == "input" else device.is_default_output:
+                return device
+        raise DeviceError(f"there is no default {what}; name one of: {names}")
+    for device in fitting:
+        if device.name == wanted:
+            return device
+    matches = [device for device in fitting if wanted.casefold() in device.name.casefold()]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        names = ", ".join(repr(device.name) for device in matches)
+        raise DeviceError(f"{what} {wanted!r} could be any of: {names}")
+    raise DeviceError(f"there is no {what} {wanted!r}; there are: {names}")
+
+
+def mono(interleaved: Samples, channels: int) -> Samples:
+    """Return the average of the channels."""
+    if channels == 1:
+        return interleaved
+    mean: Samples = interleaved.reshape(-1, channels).mean(axis=1).round().astype(np.int16)
+    return mean
