@@ -15,11 +15,13 @@ from voiced.app import Daemon, Parts
 from voiced.config import AudioConfig, Config
 from voiced.core import discovery
 from voiced.core.ears import Ears
+from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE
 from voiced.core.mqtt import payloads
 from voiced.core.mqtt.topics import Topics
 from voiced.core.playout import PlayoutEvent
 from voiced.core.realtime.endpoint import Endpoint, endpoint
-from voiced.core.wake import WakeRules, WordRule, threshold_of
+from voiced.core.reference import Reference, ReferenceModels
+from voiced.core.wake import WakeRules, usual_rule
 from voiced.edge.broker import MqttBroker
 from voiced.edge.credentials import Credentials
 from voiced.edge.machine import load_meter
@@ -103,7 +105,7 @@ async def opened(
         VoicedError: If a part that cannot come by itself later is missing: a model, a file, a password.
 
     """
-    ears = _ears(config)
+    ears, reference = make_ears(config)
     async with AsyncExitStack() as parts:
         if config.realtime.provider == "simulator" and simulator is None:
             simulator = await parts.enter_async_context(Simulator(record=False))
@@ -120,7 +122,7 @@ async def opened(
             loop.call_soon_threadsafe(daemons[0].post, event)
 
         microphone, speaker = await parts.enter_async_context(
-            open_sound(sound or sound_settings(config.audio), notify=heard, give_up=give_up)
+            open_sound(sound or sound_settings(config.audio), notify=heard, give_up=give_up, tap=reference.played)
         )
         daemon = Daemon(
             config,
@@ -227,15 +229,32 @@ async def _broker(config: Config, parts: AsyncExitStack) -> Broker:
     return await parts.enter_async_context(MqttBroker(config=config.mqtt, topics=topics, discovery=message))
 
 
-def _ears(config: Config) -> Ears:
+def make_ears(config: Config) -> tuple[Ears, Reference]:
+    """Return the ears, and what must be told all that is played.
+
+    Raises:
+        ModelError: If a wake model is missing or broken.
+
+    """
     words = config.wake.words
     models = WakeModels(find_models(config.wake.models_dir), [word.model for word in words])
-    usual = threshold_of(config.wake.sensitivity)
+    sensitivity = config.wake.sensitivity
     rules = WakeRules(
-        words=tuple(WordRule(word.model, usual if word.threshold is None else word.threshold) for word in words),
+        words=tuple(usual_rule(word.model, sensitivity=sensitivity, threshold=word.threshold) for word in words),
         cold_steps=models.cold_steps,
     )
-    return Ears(speech=Vad(), score=models, forget=models.reset, rules=rules)
+
+    def make() -> ReferenceModels:
+        twin = models.twin()
+        return ReferenceModels(twin, twin.reset)
+
+    reference = Reference(
+        make=make,
+        resample=Resampler(SERVICE_RATE, MICROPHONE_RATE).feed,
+        thresholds=[rule.threshold for rule in rules.words],
+        cold_steps=rules.cold_steps,
+    )
+    return Ears(speech=Vad(), score=models, forget=models.reset, rules=rules, reference=reference), reference
 
 
 def _info(config: Config) -> payloads.Info:

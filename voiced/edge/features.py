@@ -6,8 +6,9 @@ only what is new: the same embeddings for an eighth of the work. The weights are
 """
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -48,6 +49,15 @@ class Mel:
         self._window = stft[0][0, 0].astype(np.float64)  # the cosine of frequency 0 is 1, so the window remains
         self._check(stft[0][:, 0], stft[1][:, 0])
         self._filters = filters[0].astype(np.float32)
+        self._lay_out()
+
+    def twin(self) -> Self:
+        """Return another with the same weights and a memory of its own."""
+        twin = copy(self)
+        twin._lay_out()  # noqa: SLF001 - of its own kind
+        return twin
+
+    def _lay_out(self) -> None:
         self._sound = np.zeros(_OVERLAP + STEP)
         item = self._sound.itemsize
         self._windows = as_strided(self._sound, (_FRAMES, _FFT), (_HOP * item, item))
@@ -97,12 +107,22 @@ class Embedding:
     """
 
     def __init__(self, graph: Graph) -> None:
-        layers, slope, floor = _layers(graph)
+        self._layers, slope, floor = _layers(graph)
+        self._activation = slope, floor
+        self._lay_out()
+
+    def twin(self) -> Self:
+        """Return another with the same weights and a memory of its own."""
+        twin = copy(self)
+        twin._lay_out()  # noqa: SLF001 - of its own kind
+        return twin
+
+    def _lay_out(self) -> None:
         self._output = np.zeros((1, 1, EMBEDDING), np.float32)
         self._stages: list[_Stage] = []
         target = self._output
-        for layer, (times, bands) in reversed(list(zip(layers, _sizes(layers), strict=True))):
-            stage = _Stage(layer, times, bands, target, (slope, floor))
+        for layer, (times, bands) in reversed(list(zip(self._layers, _sizes(self._layers), strict=True))):
+            stage = _Stage(layer, times, bands, target, self._activation)
             self._stages.insert(0, stage)
             target = stage.new
 
