@@ -1,9 +1,9 @@
 """What listening costs, against openWakeWord's own loop, in a quiet home and beside a television.
 
-Every engine has a process of its own and hears the same sound, made here; rounds are interleaved, and ratios are medians
-over rounds of two figures of the same round. pyopen-wakeword and pymicro-wakeword are measured where they are installed
-(``PYTHONPATH`` may point to a folder they are in), else they are ``null``. The whole daemon is measured idle in a quiet
-room: capture through a private PulseAudio, MQTT connected, discovery on.
+Every engine has a process of its own and hears the same sound, made here; rounds are interleaved, and ratios are
+medians over rounds of two figures of the same round. pyopen-wakeword and pymicro-wakeword are measured where they are
+installed (``PYTHONPATH`` may point to a folder they are in), else they are ``null``. The whole daemon is measured idle
+in a quiet room: capture through a private PulseAudio, MQTT connected, discovery on.
 """
 
 import asyncio

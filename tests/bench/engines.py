@@ -6,11 +6,11 @@ how often each word's score crossed 0.5. Exit status 3 says that the engine is n
 
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,34 +19,30 @@ from voiced.core.frames import FRAME, MICROPHONE_RATE, STEP, Frame, Samples
 PLACES = 40
 """Points of the curve."""
 
-Feed = Callable[[Samples, int], None]
-"""Takes a piece of sound, and the position it begins at."""
+Feed = Callable[[Any], object]
+"""Takes the next piece of sound: a frame for our own ears, the samples of a step for others."""
 
 
-def ours(words: Sequence[str]) -> tuple[int, Feed]:
+def ours(words: Sequence[str]) -> Feed:
     """Return the daemon's ears as it makes them; the reference ear is there, and idle."""
     from voiced.config import Config, WakeConfig, WakeWordConfig  # noqa: PLC0415 - each engine loads its own only
     from voiced.house import make_ears  # noqa: PLC0415
 
     ears, _ = make_ears(Config(wake=WakeConfig(words=tuple(WakeWordConfig(model=word) for word in words))))
-
-    def feed(samples: Samples, position: int) -> None:
-        ears.feed(Frame(position, samples))
-
-    return FRAME, feed
+    return ears.feed
 
 
-def bare(words: Sequence[str]) -> tuple[int, Feed]:
+def bare(words: Sequence[str]) -> Feed:
     """Return the ears with nothing else of the daemon in the process."""
     return _ears(words, gate=True)
 
 
-def ungated(words: Sequence[str]) -> tuple[int, Feed]:
+def ungated(words: Sequence[str]) -> Feed:
     """Return the same without a gate."""
     return _ears(words, gate=False)
 
 
-def _ears(words: Sequence[str], *, gate: bool) -> tuple[int, Feed]:
+def _ears(words: Sequence[str], *, gate: bool) -> Feed:
     from voiced.core.ears import Ears  # noqa: PLC0415
     from voiced.core.wake import WakeRules, usual_rule  # noqa: PLC0415
     from voiced.edge.models import find_models  # noqa: PLC0415
@@ -55,80 +51,87 @@ def _ears(words: Sequence[str], *, gate: bool) -> tuple[int, Feed]:
 
     models = WakeModels(find_models(), words)
     rules = WakeRules(tuple(usual_rule(word) for word in words))
-    ears = Ears(speech=Vad(), score=models, forget=models.reset, rules=rules, gate=gate)
-
-    def feed(samples: Samples, position: int) -> None:
-        ears.feed(Frame(position, samples))
-
-    return FRAME, feed
+    return Ears(speech=Vad(), score=models, forget=models.reset, rules=rules, gate=gate).feed
 
 
-def openwakeword(words: Sequence[str]) -> tuple[int, Feed]:
+def openwakeword(words: Sequence[str]) -> Feed:
     """Return openWakeWord's own loop: onnxruntime, one thread, scikit-learn kept out."""
-    from tests.reference import Model  # noqa: PLC0415
+    from tests import reference  # noqa: PLC0415
     from voiced.edge.models import find_models  # noqa: PLC0415
 
     found = find_models()
     paths = [str(found.word(word).path) for word in words]
-    model = Model(wakeword_models=paths, inference_framework="onnx", ncpu=1)
+    model = reference.Model(wakeword_models=paths, inference_framework="onnx", ncpu=1)
 
-    def feed(samples: Samples, position: int) -> None:
+    def feed(samples: Samples) -> None:
         model.predict(samples)
 
-    return STEP, feed
+    return feed
 
 
-def pyopen(words: Sequence[str]) -> tuple[int, Feed]:
+def pyopen(words: Sequence[str]) -> Feed:
     """Return pyopen-wakeword, as shipped."""
     from pyopen_wakeword import Model, OpenWakeWord, OpenWakeWordFeatures  # noqa: PLC0415
 
     features = OpenWakeWordFeatures.from_builtin()
     engines = [OpenWakeWord.from_builtin(Model(word)) for word in words]
 
-    def feed(samples: Samples, position: int) -> None:
+    def feed(samples: Samples) -> None:
         for found in features.process_streaming(samples.tobytes()):
             for engine in engines:
                 for _ in engine.process_streaming(found):
                     pass
 
-    return STEP, feed
+    return feed
 
 
-def pymicro(words: Sequence[str]) -> tuple[int, Feed]:
+def pymicro(words: Sequence[str]) -> Feed:
     """Return pymicro-wakeword: other, smaller models."""
     from pymicro_wakeword import MicroWakeWord, MicroWakeWordFeatures, Model  # noqa: PLC0415
 
     features = MicroWakeWordFeatures()
     engines = [MicroWakeWord.from_builtin(Model(word)) for word in words]
 
-    def feed(samples: Samples, position: int) -> None:
+    def feed(samples: Samples) -> None:
         for found in features.process_streaming(samples.tobytes()):
             for engine in engines:
                 engine.process_streaming(found)
 
-    return STEP, feed
+    return feed
 
 
 ENGINES = {engine.__name__: engine for engine in (ours, bare, ungated, openwakeword, pyopen, pymicro)}
 
 
 def cost(name: str, sound: Samples, words: Sequence[str]) -> dict[str, object]:
-    """Run an engine over a sound."""
-    size, feed = ENGINES[name](words)
+    """Run an engine over a sound, which comes in the pieces that the engine takes."""
+    is_ours = name in {"ours", "bare", "ungated"}
+    size = FRAME if is_ours else STEP
+    pieces: list[Any] = [sound[at : at + size] for at in range(0, len(sound) - size + 1, size)]
+    if is_ours:  # the microphone makes frames, not the ears
+        pieces = [Frame(number * size, samples) for number, samples in enumerate(pieces)]
+    before = time.process_time()
+    feed = ENGINES[name](words)
     started = time.process_time()
     curve = [(0.0, 0.0)]
-    every = max(1, len(sound) // size // PLACES)
-    for number, at in enumerate(range(0, len(sound) - size + 1, size)):
-        feed(sound[at : at + size], at)
-        if (number + 1) % every == 0:
-            curve.append(((at + size) / MICROPHONE_RATE, time.process_time() - started))
+    every = max(1, len(pieces) // PLACES)
+    for number, piece in enumerate(pieces, 1):
+        feed(piece)
+        if number % every == 0:
+            curve.append((number * size / MICROPHONE_RATE, time.process_time() - started))
     return {
-        "start_cpu_s": started,
+        "start_cpu_s": started - before,
         "cpu_s": time.process_time() - started,
         "sound_s": len(sound) / MICROPHONE_RATE,
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
+        "peak_rss_mb": _peak_mb() - (sound.nbytes + len(pieces) * 300) / 1e6,
         "curve": curve,
     }
+
+
+def _peak_mb() -> float:
+    """Return the most memory this program had; the kernel's other figure counts the parent before it."""
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) * 1024 / 1e6
 
 
 if __name__ == "__main__":

@@ -77,17 +77,18 @@ def spoken(word: str, count: int, seed: int = 0) -> Iterator[Samples]:
 
 
 def quiet_home(seconds: float, seed: int = 1) -> Samples:
-    """Return a home where little is said: 5 % speech in bursts over noise at -50 dBFS."""
+    """Return a home where little is said: 5 % speech in bursts of 2.7 s, noise at -50 dBFS."""
     random = np.random.default_rng(seed)
     sound = room(int(seconds * RATE), seed) * np.float32(10.4)  # -70 to -50 dBFS
     speaker = Speaker()
-    said, wanted = 0.0, 0.05 * seconds
-    while said < wanted:
-        speech, _ = speaker.say(ordinary(random), any_voice(random))
-        speech = speech[: int((wanted - said) * RATE) + 1] * np.float32(0.3)
-        at = int(random.integers(max(1, len(sound) - len(speech))))
-        sound[at : at + len(speech)] += speech
-        said += len(speech) / RATE
+    bursts = max(1, round(seconds * 0.05 / 2.7))
+    length = int(seconds * 0.05 / bursts * RATE)
+    for number in range(bursts):
+        said: NDArray[np.float32] = np.zeros(0, np.float32)
+        while len(said) < length:
+            said = np.concatenate((said, speaker.say(ordinary(random), any_voice(random))[0]))
+        at = int((number + random.uniform(0.2, 0.8)) / bursts * (len(sound) - length))
+        sound[at : at + length] += said[:length] * np.float32(0.3)
     return to_samples(sound)
 
 

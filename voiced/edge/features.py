@@ -125,18 +125,28 @@ class Embedding:
             stage = _Stage(layer, times, bands, target, self._activation)
             self._stages.insert(0, stage)
             target = stage.new
+        self._needed = _needed(self._stages)
+        self._steps = 0
 
     def reset(self) -> None:
         """Forget the mel frames so far."""
+        self._steps = 0
+        self._output[:] = 0
         for stage in self._stages:
             stage.forget()
 
     def __call__(self, mel: Floats) -> Floats:
-        """Take the 8 mel frames of the next step; return its embedding, shape (96,), good until the next call."""
+        """Take the 8 mel frames of the next step; return its embedding, shape (96,), good until the next call.
+
+        The first :data:`COLD_EMBEDDINGS` after a reset mean nothing.
+        """
         for stage in self._stages:
             stage.age()
         self._stages[0].new[:, :, 0] = mel
-        for stage in self._stages:
+        # The last layers need not see what the first cannot make sense of yet.
+        stages = self._stages if self._steps >= COLD_EMBEDDINGS else self._stages[: self._needed[self._steps]]
+        self._steps += 1
+        for stage in stages:
             stage.run()
         embedding: Floats = self._output[0, 0]
         return embedding
@@ -157,9 +167,10 @@ class _Stage:
         height, width = layer.kernel
         size, channels_out = layer.weights.shape
         channels = (size - 1) // (height * width)
-        border, self._past = width // 2, height - 1
-        self._input = np.zeros((times + self._past, bands + 2 * border, channels), np.float32)
-        self.new = self._input[self._past :, border : border + bands]
+        border = width // 2
+        self.times, self.past = times, height - 1
+        self._input = np.zeros((times + self.past, bands + 2 * border, channels), np.float32)
+        self.new = self._input[self.past :, border : border + bands]
         self._patches = np.ones((times * bands, size), np.float32)
         shape = (times, bands, height, width, channels)
         time, band, item = self._input.strides
@@ -179,8 +190,8 @@ class _Stage:
 
     def age(self) -> None:
         """Make room for the next columns."""
-        if self._past:
-            self._input[: self._past] = self._input[-self._past :]
+        if self.past:
+            self._input[: self.past] = self._input[-self.past :]
 
     def run(self) -> None:
         np.copyto(self._cells, self._neighbours)
@@ -197,6 +208,17 @@ class _Stage:
             np.maximum(values, self._low, out=self._target)
         else:
             self._target[:] = values
+
+
+def _needed(stages: Sequence[_Stage]) -> list[int]:
+    """Return how many of the first layers have to run in each of the cold steps, for the first warm one to be right."""
+    needed = [0] * COLD_EMBEDDINGS
+    since = COLD_EMBEDDINGS
+    for number, stage in reversed(list(enumerate(stages, 1))):
+        for step in range(max(0, since), COLD_EMBEDDINGS):
+            needed[step] = max(needed[step], number)
+        since -= -(-stage.past // stage.times)
+    return needed
 
 
 def _layers(graph: Graph) -> tuple[list[_Convolution], float, float]:
