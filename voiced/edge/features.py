@@ -5,7 +5,7 @@ network is convolutional without padding in time, so each layer here keeps the t
 only what is new: the same embeddings for an eighth of the work. The weights are read from openWakeWord's own files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Self, TypeAlias
@@ -125,6 +125,9 @@ class Embedding:
             stage = _Stage(layer, times, bands, target, self._activation)
             self._stages.insert(0, stage)
             target = stage.new
+        self._input = self._stages[0].new[:, :, 0]
+        self._ages = [stage.age for stage in self._stages if stage.past]
+        self._runs = [stage.compiled() for stage in self._stages]
         self._needed = _needed(self._stages)
         self._steps = 0
 
@@ -140,14 +143,15 @@ class Embedding:
 
         The first :data:`COLD_EMBEDDINGS` after a reset mean nothing.
         """
-        for stage in self._stages:
-            stage.age()
-        self._stages[0].new[:, :, 0] = mel
+        for past, newest in self._ages:
+            past[:] = newest
+        self._input[:] = mel
         # The last layers need not see what the first cannot make sense of yet.
-        stages = self._stages if self._steps >= COLD_EMBEDDINGS else self._stages[: self._needed[self._steps]]
+        cold = self._steps < COLD_EMBEDDINGS
+        runs = self._runs[: self._needed[self._steps]] if cold else self._runs
         self._steps += 1
-        for stage in stages:
-            stage.run()
+        for run in runs:
+            run()
         embedding: Floats = self._output[0, 0]
         return embedding
 
@@ -171,6 +175,8 @@ class _Stage:
         self.times, self.past = times, height - 1
         self._input = np.zeros((times + self.past, bands + 2 * border, channels), np.float32)
         self.new = self._input[self.past :, border : border + bands]
+        self.age = self._input[: self.past], self._input[times:]
+        """Where the columns go that are needed again, and where they are."""
         self._patches = np.ones((times * bands, size), np.float32)
         shape = (times, bands, height, width, channels)
         time, band, item = self._input.strides
@@ -179,35 +185,46 @@ class _Stage:
         self._cells = as_strided(
             self._patches, shape, (row * bands, row, width * channels * item, channels * item, item)
         )
-        self._product = np.empty((times, bands, channels_out), np.float32)
-        self._flat = self._product.reshape(times * bands, channels_out)
+        product = np.empty((times, bands, channels_out), np.float32)
+        self._flat = product.reshape(times * bands, channels_out)
+        self._pools: list[tuple[Floats, Floats, Floats]] = []
+        self._values = product
+        if layer.pool[0] == 2:
+            self._pool(self._values[::2], self._values[1::2])
+        if layer.pool[1] == 2:
+            self._pool(self._values[:, ::2], self._values[:, 1::2])
         self._slope = np.float32(slope)
         self._floor = np.full(target.shape, floor, np.float32)  # numpy is slower with a single number
         self._low = np.empty(target.shape, np.float32)
 
+    def _pool(self, one: Floats, other: Floats) -> None:
+        self._values = np.empty(one.shape, np.float32)
+        self._pools.append((one, other, self._values))
+
     def forget(self) -> None:
         self._input[:] = 0
 
-    def age(self) -> None:
-        """Make room for the next columns."""
-        if self.past:
-            self._input[: self.past] = self._input[-self.past :]
+    def compiled(self) -> Callable[[], None]:
+        """Return what runs the layer: names bound once, since looking them up costs as much as small sums do."""
+        patches, cells, neighbours, weights = self._patches, self._cells, self._neighbours, self._layer.weights
+        flat, pools, values, low, target = self._flat, self._pools, self._values, self._low, self._target
+        slope, floor, active = self._slope, self._floor, self._layer.active
+        copy, matmul, multiply, maximum = np.copyto, np.matmul, np.multiply, np.maximum
 
-    def run(self) -> None:
-        np.copyto(self._cells, self._neighbours)
-        np.matmul(self._patches, self._layer.weights, out=self._flat)
-        values = self._product
-        # Pooling first: the activation never decreases, so the greatest stays the greatest, and there is less to do.
-        if self._layer.pool[0] == 2:
-            values = np.maximum(values[::2], values[1::2])
-        if self._layer.pool[1] == 2:
-            values = np.maximum(values[:, ::2], values[:, 1::2])
-        if self._layer.active:
-            np.multiply(values, self._slope, out=self._low)
-            np.maximum(self._low, self._floor, out=self._low)
-            np.maximum(values, self._low, out=self._target)
-        else:
-            self._target[:] = values
+        def run() -> None:
+            copy(cells, neighbours)
+            matmul(patches, weights, flat)
+            # Pooling first: the activation never decreases, so the greatest stays it, and there is less to do.
+            for one, other, greater in pools:
+                maximum(one, other, out=greater)
+            if active:
+                multiply(values, slope, out=low)
+                maximum(low, floor, out=low)
+                maximum(values, low, out=target)
+            else:
+                copy(target, values)
+
+        return run
 
 
 def _needed(stages: Sequence[_Stage]) -> list[int]:
