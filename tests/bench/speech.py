@@ -112,7 +112,7 @@ def noise(seconds: float, level_db: float, seed: int) -> Samples:
     return to_samples(room(int(seconds * RATE), seed) * np.float32(rms / 10.0))
 
 
-def at_level(sound: Samples, level_db: float) -> NDArray[np.float32]:
+def at_level(sound: Samples | NDArray[np.float32], level_db: float) -> NDArray[np.float32]:
     """Return speech made as loud as asked, measured over its loud parts."""
     loud = sound[np.abs(sound) > SPEECH_RMS / 16].astype(np.float64)
     rms = float(np.sqrt(np.mean(loud**2))) if len(loud) else 1.0
