@@ -34,7 +34,7 @@ THEIRS = {word: WordRule(word, 0.5) for word in WORDS}
 OURS = {word: usual_rule(word) for word in WORDS}
 BLOCK = SERVICE_RATE * FRAME // MICROPHONE_RATE
 
-ECHO_DELAY_S = 0.18
+ECHO_DELAYS_S = (0.06, 0.18, 0.45, 0.9)
 ECHO_DB = -26.0
 PERSON_OVER_ECHO_DB = 6.0
 NARRATED_WORD = "hey_jarvis"
@@ -209,19 +209,19 @@ def _own_voice(seconds: float, *, persons: int) -> dict[str, Any]:
     models = WakeModels(find_models(), [NARRATED_WORD])
     twin = models.twin()
     rule = OURS[NARRATED_WORD]
-    found = {
-        "self_wakes": 0,
-        "self_wakes_without_veto": 0,
-        "vetoed": 0,
-        "persons_heard": 0,
-        "self_wakes_with_person": 0,
-    }
+    found = dict.fromkeys(
+        (
+            *("self_wakes", "self_wakes_without_veto", "vetoed", "self_wakes_with_person"),
+            *("persons_heard", "persons_heard_without_veto", "persons_heard_openwakeword"),
+        ),
+        0,
+    )
     said = tried = 0
     pieces = max(1, round(seconds / 60))
     for number in range(pieces):
         narration, words = _narration(60.0, number)
         said += words
-        echo = _echo(narration)
+        echo = _echo(narration, ECHO_DELAYS_S[number % 4])
         played = resample(narration, RATE, SERVICE_RATE)
         found["self_wakes_without_veto"] += len(_hear(_ears(models, [rule]), speech.to_samples(echo)))
         woken, ears = _over(models, twin, rule, echo, played)
@@ -233,6 +233,9 @@ def _own_voice(seconds: float, *, persons: int) -> dict[str, Any]:
             woken, _ = _over(models, twin, rule, with_person, played)
             heard = [wake for wake in woken if abs(wake.end - end) < 0.8 * RATE]
             found["persons_heard"] += bool(heard)
+            for key, each in (("without_veto", rule), ("openwakeword", THEIRS[NARRATED_WORD])):
+                alone = _hear(_ears(models, [each]), speech.to_samples(with_person))
+                found[f"persons_heard_{key}"] += any(abs(wake.end - end) < 0.8 * RATE for wake in alone)
             found["self_wakes_with_person"] += len(woken) - len(heard)
     return {"narration_s": 60 * pieces, "narration_words": said, "persons_tried": tried, **found}
 
@@ -271,7 +274,7 @@ def _narration(seconds: float, seed: int) -> tuple[Samples, int]:
     return speech.to_samples(sound), words
 
 
-def _echo(narration: Samples) -> NDArray[np.float32]:
+def _echo(narration: Samples, delay_s: float) -> NDArray[np.float32]:
     """Return what the microphone hears of it: later, softer, without bass and treble, in a room with 0.3 s of echo."""
     random = np.random.default_rng(4)
     length = int(0.3 * RATE)
@@ -282,7 +285,7 @@ def _echo(narration: Samples) -> NDArray[np.float32]:
     frequency = np.fft.rfftfreq(len(narration) + length, 1 / RATE)
     spectrum *= 1 / np.sqrt(1 + (200 / np.maximum(frequency, 1)) ** 4) / np.sqrt(1 + (frequency / 6000) ** 4)
     heard = np.fft.irfft(spectrum)[: len(narration)]
-    late = np.concatenate((np.zeros(int(ECHO_DELAY_S * RATE)), heard))[: len(narration)]
+    late = np.concatenate((np.zeros(int(delay_s * RATE)), heard))[: len(narration)]
     mixed = speech.at_level(late.astype(np.float32), ECHO_DB) + speech.noise(len(late) / RATE, -60, 9)[: len(late)]
     return mixed.astype(np.float32)
 
