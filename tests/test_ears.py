@@ -66,7 +66,7 @@ class Loudest:
         self.resets = 0
 
     def __call__(self, samples: Samples) -> list[tuple[float, ...]]:
-        self.heard.append(samples)
+        self.heard += list(samples.reshape(-1, STEP))
         return [(float(step.max()) / 1000,) for step in samples.reshape(-1, STEP)]
 
     def reset(self) -> None:

@@ -22,7 +22,7 @@ def installed() -> Models:
 
 def features(models: Models) -> Callable[[Samples], Floats]:
     mel, embedding = Mel(read(models.feature(MEL).path)), Embedding(read(models.feature(EMBEDDING).path))
-    return lambda step: embedding(mel(step))
+    return lambda step: embedding(mel(step))[0]
 
 
 def test_all_models_of_openwakeword_pass(installed: Models) -> None:

@@ -55,7 +55,7 @@ def test_scores_equal_openwakewords_at_every_step(engine: WakeModels, installed:
     in_real_time = one_by_one(engine, sound)
     cold = engine.cold_steps
     assert np.abs(in_real_time[cold:] - theirs[cold:]).max() < 1e-4
-    assert np.abs(at_once - in_real_time).max() < 1e-6
+    assert np.abs(at_once - in_real_time).max() < 1e-5  # sums of other lengths round otherwise
 
 
 def test_silence_scores_as_openwakeword_scores_it(engine: WakeModels, installed: Models) -> None:
@@ -76,7 +76,7 @@ def test_the_size_of_the_bites_does_not_matter(engine: WakeModels, data: st.Data
     while len(rows) * STEP < len(sound):
         bite = data.draw(st.integers(1, 30)) * STEP
         rows += engine(sound[len(rows) * STEP :][:bite])
-    assert np.abs(np.array(rows) - whole).max() < 1e-6
+    assert np.abs(np.array(rows) - whole).max() < 1e-5
 
 
 # --- starting anew ----------------------------------------------------------------------------------------------------
@@ -107,11 +107,11 @@ def test_after_a_reset_nothing_is_left_of_the_sound_before(engine: WakeModels) -
 def test_mel_and_embedding_forget_too(installed: Models) -> None:
     mel, embedding = Mel(read(installed.feature(MEL).path)), Embedding(read(installed.feature(EMBEDDING).path))
     sound = noise(0.8, rms=3000).reshape(-1, STEP)
-    first = [embedding(mel(step)).copy() for step in sound][-1]
-    assert not np.array_equal(embedding(mel(sound[-1])), first)
+    first = [embedding(mel(step))[0].copy() for step in sound][-1]
+    assert not np.array_equal(embedding(mel(sound[-1]))[0], first)
     mel.reset()
     embedding.reset()
-    assert np.array_equal([embedding(mel(step)).copy() for step in sound][-1], first)
+    assert np.array_equal([embedding(mel(step))[0].copy() for step in sound][-1], first)
 
 
 def test_the_26th_step_after_a_reset_is_as_if_there_had_been_none(engine: WakeModels) -> None:

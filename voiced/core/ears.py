@@ -148,16 +148,19 @@ class Ears:
 
     def _listen(self) -> Wake | None:
         """Score and judge a bite; of several wakes the first counts."""
+        if self._waiting[0].fresh:
+            self._forget()
+            self._judge.restart()
+        bite = [self._waiting.popleft()]
+        while self._waiting and len(bite) < self._bite and not self._waiting[0].fresh:
+            bite.append(self._waiting.popleft())
+        rows = self._score(bite[0].samples if len(bite) == 1 else np.concatenate([step.samples for step in bite]))
         first: Wake | None = None
-        for _ in range(min(self._bite, len(self._waiting))):
-            step = self._waiting.popleft()
-            if step.fresh:
-                self._forget()
-                self._judge.restart()
-            (self._scores,) = self._score(step.samples)
+        for step, row in zip(bite, rows, strict=True):
             barred = None if self._reference is None else self._reference.barred(step.end)
-            wake = self._judge.judge(self._scores, step.end, barred=barred)
+            wake = self._judge.judge(row, step.end, barred=barred)
             first = first or wake
+        self._scores = rows[-1]
         return first
 
 

@@ -118,42 +118,73 @@ class Embedding:
         return twin
 
     def _lay_out(self) -> None:
-        self._output = np.zeros((1, 1, EMBEDDING), np.float32)
-        self._stages: list[_Stage] = []
-        target = self._output
-        for layer, (times, bands) in reversed(list(zip(self._layers, _sizes(self._layers), strict=True))):
-            stage = _Stage(layer, times, bands, target, self._activation)
-            self._stages.insert(0, stage)
-            target = stage.new
-        self._input = self._stages[0].new[:, :, 0]
-        self._ages = [stage.age for stage in self._stages if stage.past]
-        self._runs = [stage.compiled() for stage in self._stages]
-        self._needed = _needed(self._stages)
+        self._one = self._two = self._last = _Chain(self._layers, 1, self._activation)
         self._steps = 0
 
     def reset(self) -> None:
         """Forget the mel frames so far."""
         self._steps = 0
+        self._last.forget()
+
+    def __call__(self, mel: Floats) -> Floats:
+        """Take the mel frames of the next step or two, 8 each; return their embeddings, good until the next call.
+
+        The first :data:`COLD_EMBEDDINGS` after a reset mean nothing. Two at once cost a quarter less.
+
+        Returns:
+            Shape (1, 96) or (2, 96).
+
+        """
+        chain = self._one if len(mel) == _FRAMES else self._pair()
+        if chain is not self._last:
+            chain.take_over(self._last)
+            self._last = chain
+        self._steps += len(mel) // _FRAMES
+        return chain(mel, self._steps)
+
+    def _pair(self) -> "_Chain":
+        if self._two is self._one:
+            self._two = _Chain(self._layers, 2, self._activation)
+        return self._two
+
+
+class _Chain:
+    """The layers laid out for so many steps at once."""
+
+    def __init__(self, layers: Sequence[_Convolution], steps: int, activation: tuple[float, float]) -> None:
+        self._output = np.zeros((steps, 1, EMBEDDING), np.float32)
+        self._embeddings: Floats = self._output[:, 0]
+        self._stages: list[_Stage] = []
+        target = self._output
+        for layer, (times, bands) in reversed(list(zip(layers, _sizes(layers, steps), strict=True))):
+            stage = _Stage(layer, times, bands, target, activation)
+            self._stages.insert(0, stage)
+            target = stage.new
+        self._input = self._stages[0].new[:, :, 0]
+        self._ages = [stage.age for stage in self._stages if stage.past]
+        self._runs = [stage.compiled() for stage in self._stages]
+        self._needed = _needed(self._stages, steps)
+
+    def forget(self) -> None:
         self._output[:] = 0
         for stage in self._stages:
             stage.forget()
 
-    def __call__(self, mel: Floats) -> Floats:
-        """Take the 8 mel frames of the next step; return its embedding, shape (96,), good until the next call.
+    def take_over(self, other: "_Chain") -> None:
+        """Go on where ``other`` is."""
+        for (_, mine), (_, theirs) in zip(self._ages, other._ages, strict=True):  # noqa: SLF001 - of its own kind
+            mine[:] = theirs
 
-        The first :data:`COLD_EMBEDDINGS` after a reset mean nothing.
-        """
+    def __call__(self, mel: Floats, steps: int) -> Floats:
+        """Take the next mel frames, with which it will be so many steps since the reset; return the embeddings."""
         for past, newest in self._ages:
             past[:] = newest
         self._input[:] = mel
         # The last layers need not see what the first cannot make sense of yet.
-        cold = self._steps < COLD_EMBEDDINGS
-        runs = self._runs[: self._needed[self._steps]] if cold else self._runs
-        self._steps += 1
+        runs = self._runs if steps > COLD_EMBEDDINGS else self._runs[: self._needed[steps - 1]]
         for run in runs:
             run()
-        embedding: Floats = self._output[0, 0]
-        return embedding
+        return self._embeddings
 
 
 class _Stage:
@@ -227,14 +258,20 @@ class _Stage:
         return run
 
 
-def _needed(stages: Sequence[_Stage]) -> list[int]:
-    """Return how many of the first layers have to run in each of the cold steps, for the first warm one to be right."""
+def _needed(stages: Sequence[_Stage], steps: int) -> list[int]:
+    """Return how many of the first layers have to run in each of the cold steps, for the first warm one to be right.
+
+    Args:
+        stages: Laid out for ``steps`` at once.
+        steps: See there; they run if any of the steps needs them, and the last of them is what counts here.
+
+    """
     needed = [0] * COLD_EMBEDDINGS
     since = COLD_EMBEDDINGS
     for number, stage in reversed(list(enumerate(stages, 1))):
         for step in range(max(0, since), COLD_EMBEDDINGS):
             needed[step] = max(needed[step], number)
-        since -= -(-stage.past // stage.times)
+        since -= -(-stage.past * steps // stage.times)
     return needed
 
 
@@ -273,16 +310,16 @@ def _convolution(graph: Graph, node: Node) -> _Convolution:
     return _Convolution(np.ascontiguousarray(matrix, np.float32), (height, width), (1, 1), active=False)
 
 
-def _sizes(layers: Sequence[_Convolution]) -> list[tuple[int, int]]:
+def _sizes(layers: Sequence[_Convolution], steps: int) -> list[tuple[int, int]]:
     """Return the columns and bands that go into each layer; make sure that one embedding comes out."""
     sizes: list[tuple[int, int]] = []
-    times, bands, channels = _FRAMES, _BANDS, 1
+    times, bands, channels = steps * _FRAMES, _BANDS, 1
     for layer in layers:
         size, channels_out = layer.weights.shape
         if size != layer.kernel[0] * layer.kernel[1] * channels + 1:
             raise ModelError("the embedding model is not openWakeWord's: its layers do not fit together")
         sizes.append((times, bands))
         times, bands, channels = times // layer.pool[0], bands // layer.pool[1], channels_out
-    if (times, bands, channels) != (1, 1, EMBEDDING):
+    if (times, bands, channels) != (steps, 1, EMBEDDING):
         raise ModelError("the embedding model is not openWakeWord's: its layers give another embedding")
     return sizes

@@ -58,7 +58,7 @@ class WakeModels:
         self._mel = Mel(read(mel.check()))
         self._embedding = Embedding(read(embedding.check()))
         if mel.expected and embedding.expected:
-            selfcheck.check_features(lambda step: self._embedding(self._mel(step)))
+            selfcheck.check_features(lambda step: self._embedding(self._mel(step))[0])
         self._words = tuple(_load(models.word(name)) for name in words)
         self._window = max((word.window for word in self._words), default=1)
         self.reset()
@@ -89,11 +89,16 @@ class WakeModels:
 
     def __call__(self, samples: Samples) -> list[tuple[float, ...]]:
         """Take a whole number of 1,280-sample steps that follow on those before; return one row of scores a step."""
-        return [self._step(samples[start : start + STEP]) for start in range(0, len(samples), STEP)]
+        rows: list[tuple[float, ...]] = []
+        for start in range(0, len(samples), 2 * STEP):
+            steps = samples[start : start + 2 * STEP].reshape(-1, STEP)
+            mel = self._mel(steps[0]) if len(steps) == 1 else np.concatenate([self._mel(step) for step in steps])
+            rows += [self._score(embedding) for embedding in self._embedding(mel)]
+        return rows
 
-    def _step(self, samples: Samples) -> tuple[float, ...]:
+    def _score(self, embedding: Floats) -> tuple[float, ...]:
         self._history[:-1] = self._history[1:]
-        self._history[-1] = self._embedding(self._mel(samples))
+        self._history[-1] = embedding
         self._steps += 1
         return tuple(
             word.score(self._history[-word.window :]) if self._steps > COLD_EMBEDDINGS + word.window else 0.0
