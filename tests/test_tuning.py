@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.recordings import ROOT, SOUNDS
@@ -25,6 +25,7 @@ WORD = "hey_jarvis"
 scores = st.sampled_from([0.0, 0.2, 0.5, 0.7, 0.9, 1.0])
 
 
+@example([1.0] * 60, 0.5, 1, 0)
 @given(st.lists(scores, max_size=120), st.sampled_from([0.2, 0.5, 0.9]), st.integers(1, 4), st.integers(0, 3))
 def test_the_sweep_wakes_where_the_judge_does(row: list[float], threshold: float, patience: int, more: int) -> None:
     rule = WordRule(WORD, threshold, patience, patience + more)

@@ -268,6 +268,29 @@ def _shapeless(nodes: list[bytes], constants: Mapping[str, Any], *, packed: bool
     return onnx.model(whole.replace(shaped, free))
 
 
+@pytest.mark.parametrize("wanted", ["normal", "centred", "variance"])
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_a_layer_normalization_may_be_spelt_out(tmp_path: Path, wanted: str, axis: int) -> None:
+    """Openwakeword's models say it in nine operators; other nodes may use a value in between."""
+    nodes = [
+        onnx.node("Constant", [], ["two"], {"value": np.array(2.0, np.float32)}),
+        onnx.node("ReduceMean", ["x"], ["mean"], {"axes": [axis]}),
+        onnx.node("Sub", ["x", "mean"], ["centred"]),
+        onnx.node("Pow", ["centred", "two"], ["square"]),
+        onnx.node("ReduceMean", ["square"], ["variance"], {"axes": [axis]}),
+        onnx.node("Constant", [], ["epsilon"], {"value": np.array(0.1, np.float32)}),
+        onnx.node("Add", ["variance", "epsilon"], ["more"]),
+        onnx.node("Sqrt", ["more"], ["deviation"]),
+        onnx.node("Div", ["centred", "deviation"], ["plain"]),
+        onnx.node("Mul", ["plain", "v"], ["scaled"]),
+        onnx.node("Add", ["scaled", "v"], ["normal"]),
+        onnx.node("Add", ["normal", wanted], ["y"]),
+    ]
+    values = np.random.default_rng(4).normal(0, 3, (1, 3, 6)).astype(np.float32)
+    ours, theirs = both(_shapeless(nodes, {"v": V}, packed=False), tmp_path / "norm.onnx", values)
+    assert np.allclose(ours, theirs, atol=1e-5)
+
+
 @pytest.mark.parametrize("limit", [-1000.0, 1000.0])
 @pytest.mark.parametrize("op", ["Greater", "GreaterOrEqual"])
 def test_branches_see_the_values_around_them(tmp_path: Path, op: str, limit: float) -> None:
