@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from voiced import __version__
 from voiced.app import Daemon, Parts
-from voiced.config import AudioConfig, Config
+from voiced.config import EVERY_WORD, AudioConfig, Config
 from voiced.core import discovery
 from voiced.core.ears import Ears
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE
@@ -21,8 +22,10 @@ from voiced.core.mqtt.topics import Topics
 from voiced.core.playout import PlayoutEvent
 from voiced.core.realtime.endpoint import Endpoint, endpoint
 from voiced.core.reference import Reference, ReferenceModels
-from voiced.core.wake import WakeRules, usual_rule
+from voiced.core.wake import WakeRules
+from voiced.core.words import choices, word_rules
 from voiced.edge.broker import MqttBroker
+from voiced.edge.clips import ClipFolder
 from voiced.edge.credentials import Credentials
 from voiced.edge.machine import load_meter
 from voiced.edge.models import find_models
@@ -106,14 +109,19 @@ async def opened(
 
     """
     ears, reference = make_ears(config)
+    state = state_directory(environ)
     async with AsyncExitStack() as parts:
         if config.realtime.provider == "simulator" and simulator is None:
             simulator = await parts.enter_async_context(Simulator(record=False))
             logger.warning("no cloud service is configured: a simulator with canned answers stands in for it")
-        where = endpoint(config.realtime, url=None if simulator is None else simulator.url)
+        where_url = None if simulator is None else simulator.url
+        where = endpoint(config.realtime, url=where_url)
         credentials = await parts.enter_async_context(Credentials(config.realtime, environment=environ))
         broker = await _broker(config, parts)
         reports = Reports(broker=broker, config=config, machine=load_meter(), today=lambda: datetime.now(UTC))
+        clips = _clips(config, state / "clips")
+        if clips is not None:
+            parts.enter_context(clips)
         # The daemon exists before the first playout event: nothing plays before it says so.
         daemons: list[Daemon] = []
         loop = asyncio.get_running_loop()
@@ -131,10 +139,16 @@ async def opened(
                 microphone=microphone,
                 ears=ears,
                 speaker=speaker,
-                service=RealtimeService(where, credentials, ca_file=config.realtime.ca_file),
-                settled=SettingsFile(state_directory(environ) / "settings.json"),
+                service=RealtimeService(
+                    where,
+                    credentials,
+                    named=lambda model: endpoint(config.realtime, url=where_url, model=model),
+                    ca_file=config.realtime.ca_file,
+                ),
+                settled=SettingsFile(state / "settings.json"),
                 resampler=Resampler,
                 clock=time.monotonic,
+                clips=clips if config.wake.clips else None,
             ),
             reports,
         )
@@ -198,7 +212,7 @@ async def _watch(house: House, supervisor: Supervisor) -> None:
         is_away = not house.broker.connected and now - last_connected <= GRACE_S
         house.reports.problem("mqtt", None if is_away else house.broker.problem)
         due = now - last_health >= HEALTH_S
-        house.reports.health(overruns=house.microphone.overruns, always=due)
+        house.reports.health(overruns=house.microphone.overruns, vetoed=house.daemon.vetoed, always=due)
         if due:
             last_health = now
         if not is_ready and (frames or missing):
@@ -224,6 +238,8 @@ async def _broker(config: Config, parts: AsyncExitStack) -> Broker:
         name=config.device.name,
         area=config.device.area,
         wake_words=tuple(word.model for word in config.wake.words),
+        active_words=choices(config.wake),
+        personas=tuple(config.profiles),
     )
     message = discovery.device_message(device) if config.mqtt.discovery else None
     return await parts.enter_async_context(MqttBroker(config=config.mqtt, topics=topics, discovery=message))
@@ -238,9 +254,9 @@ def make_ears(config: Config) -> tuple[Ears, Reference]:
     """
     words = config.wake.words
     models = WakeModels(find_models(config.wake.models_dir), [word.model for word in words])
-    sensitivity = config.wake.sensitivity
     rules = WakeRules(
-        words=tuple(usual_rule(word.model, sensitivity=sensitivity, threshold=word.threshold) for word in words),
+        words=word_rules(config.wake, config.wake.sensitivity, EVERY_WORD),
+        near_miss=config.wake.near_miss,
         cold_steps=models.cold_steps,
     )
 
@@ -254,7 +270,17 @@ def make_ears(config: Config) -> tuple[Ears, Reference]:
         thresholds=[rule.threshold for rule in rules.words],
         cold_steps=rules.cold_steps,
     )
-    return Ears(speech=Vad(), score=models, forget=models.reset, rules=rules, reference=reference), reference
+    gated = config.wake.gate == "on"
+    ears = Ears(speech=Vad(), score=models, forget=models.reset, rules=rules, gate=gated, reference=reference)
+    return ears, reference
+
+
+def _clips(config: Config, usual: Path) -> ClipFolder | None:
+    """Return where clips are kept. Old ones are deleted there even if there are to be no more."""
+    folder = Path(config.wake.clips_dir).expanduser() if config.wake.clips_dir else usual
+    if not config.wake.clips and not folder.is_dir():
+        return None
+    return ClipFolder(folder, most=config.wake.clips_max, days=config.wake.clips_days)
 
 
 def _info(config: Config) -> payloads.Info:
@@ -270,7 +296,12 @@ def _info(config: Config) -> payloads.Info:
         wake_words=tuple(word.model for word in config.wake.words),
         voices=tuple(sorted({profile.voice for profile in config.profiles.values()})),
         personas=tuple(config.profiles),
-        features=("follow_up", "wake_barge_in", *(("transcripts",) if config.mqtt.transcripts != "off" else ())),
+        features=(
+            "follow_up",
+            "wake_barge_in",
+            "near_misses",
+            *(("transcripts",) if config.mqtt.transcripts != "off" else ()),
+        ),
     )
 
 

@@ -258,9 +258,11 @@ def _follow(state: Processing | Responding | Finishing, ended: tuple[Effect, ...
 
 
 def _interrupted(state: Active, event: Woken | Called | Asked | Stopped, now: float, rules: Rules) -> Step:
-    """A person wants something else: by wake word, button, text or stop."""
+    """A person wants something else, or somebody else: by wake word, button, text or stop."""
     talk, effects = state.talk, _silenced(state)
     match event:
+        case Woken() if event.profile != talk.profile:
+            return _anew(state, event, now, rules)
         case Stopped() if isinstance(state, Responding | Finishing) and not _is_lost(state):
             quiet, after = _follow(state, effects, now, rules)
             return quiet, (*after, *_accepted(event.request))
@@ -271,9 +273,7 @@ def _interrupted(state: Active, event: Woken | Called | Asked | Stopped, now: fl
             heard = () if hears(state, rules) else (Chime("wake"), Hear(_since(event, rules)))
             return replace(state, talk=replace(talk, follows=True, by_voice=True)), (*heard, *accepted)
         case Woken() | Called() | Asked() if isinstance(state, Connecting) or _is_lost(state):
-            rest, after = _rest(state, "interrupted")
-            again, more = _idle(_idle_of(rest), event, now, rules)
-            return again, (*after, *more)
+            return _anew(state, event, now, rules)
         case Woken() | Called():
             since = _since(event, rules)
             wait_s = _wait_s(event, rules)
@@ -293,6 +293,13 @@ def _interrupted(state: Active, event: Woken | Called | Asked | Stopped, now: fl
                 BeginTurn(talk.turn, "mqtt", event.request, _typed_text(event)),
                 *(Send(first) for first in _opening(event)),
             )
+
+
+def _anew(state: Active, event: Woken | Called | Asked, now: float, rules: Rules) -> Step:
+    """End this conversation and begin another one, with a session of its own."""
+    rest, ended = _rest(state, "interrupted")
+    again, begun = _idle(_idle_of(rest), event, now, rules)
+    return again, (*ended, *begun)
 
 
 def _silenced(state: Active) -> tuple[Effect, ...]:
