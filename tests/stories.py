@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,6 +37,7 @@ class Home:
     simulator: Simulator
     diary: Diary
     settled: Remembered
+    reports: Reports
     running: "asyncio.Task[None]"
 
     def speak(self, *, wake: bool = True, word: str = "hey_jarvis") -> tuple[int, Samples]:
@@ -117,12 +118,15 @@ async def at_home(
     settled: Remembered | None = None,
     provider: Literal["azure", "azure-preview"] = "azure",
     clips: Clips | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Home]:
     config = config or config_for_tests()
     microphone, ears, diary = ScriptedMicrophone(), ScriptedEars(), Diary()
     speaker, settled = speaker or InstantSpeaker(), settled or Remembered()
-    async with Simulator(scenario) as simulator, Credentials(config.realtime, environment={}) as credentials:
-        where = endpoint(config.realtime, url=simulator.url_for(provider))
+    secrets = Credentials(config.realtime, environment=environment or {})
+    async with Simulator(scenario) as simulator, secrets as credentials:
+        url = simulator.url_for(provider)
+        where = endpoint(config.realtime, url=url)
         reports = Reports(
             broker=diary, config=config, machine=lambda: Load(1.0, 1.0, None), today=lambda: datetime.now(UTC)
         )
@@ -134,7 +138,7 @@ async def at_home(
                 ears=ears,
                 speaker=speaker,
                 service=RealtimeService(
-                    where, credentials, named=lambda model: endpoint(config.realtime, url=simulator.url, model=model)
+                    where, credentials, named=lambda model: endpoint(config.realtime, url=url, model=model)
                 ),
                 settled=settled,
                 resampler=Resampler,
@@ -145,7 +149,7 @@ async def at_home(
         )
         speaker.notify = daemon.post
         running = asyncio.create_task(daemon.run())
-        home = Home(daemon, microphone, ears, speaker, simulator, diary, settled, running)
+        home = Home(daemon, microphone, ears, speaker, simulator, diary, settled, reports, running)
         try:
             await diary.until(lambda diary: "state" in diary.kept)
             yield home

@@ -46,6 +46,7 @@ class Line:
         self._post = post
         self._outgoing: deque[ClientEvent] = deque()
         self._more = asyncio.Event()
+        self._deaf = False
         self.model: str | None = None
 
     def send(self, event: ClientEvent) -> None:
@@ -56,6 +57,10 @@ class Line:
     def sound_waits(self) -> None:
         """Say that the uplink has something."""
         self._more.set()
+
+    def leave_the_sound(self) -> None:
+        """Take nothing more of the uplink: from now on it may hold what the next session is to hear."""
+        self._deaf = True
 
     async def run(self, service: Service, settings: SessionSettings, model: str = "") -> None:
         """Open the session and keep it until cancelled, or until it is lost; then say so."""
@@ -78,7 +83,7 @@ class Line:
             self._more.clear()
             while self._outgoing:
                 await session.send(self._outgoing.popleft())
-            while self._uplink.waiting >= CHUNK:
+            while not self._deaf and self._uplink.waiting >= CHUNK:
                 sound = self._uplink.take(min(CATCH_UP, self._uplink.waiting // CHUNK * CHUNK))
                 converted: Samples = self._resample.feed(sound)
                 if len(converted):
@@ -133,7 +138,8 @@ class Sessions:
 
     def close(self) -> None:
         """Leave the session, without waiting for that."""
-        if self._task is not None:
+        if self._line is not None and self._task is not None:
+            self._line.leave_the_sound()
             task, self._task, self._line = self._task, None, None
             self._leaving.add(task)
             task.add_done_callback(self._left)
