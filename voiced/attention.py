@@ -115,29 +115,30 @@ class Attention:
                 if callable(work):
                     work()
                 elif self._failed is None and not self._closing:
-                    for frame in work:
-                        self._feed(frame)
+                    self._feed(work)
             except BaseException as exc:  # noqa: BLE001 - raised again where the loop can see it
                 self._failed = exc
 
-    def _feed(self, frame: Frame) -> None:
-        wake = self._ears.feed(frame)
-        misses = self._ears.near_misses()
-        if self._evidence is not None:
-            self._remember(self._evidence, frame, wake, misses)
-        for heard in (*misses, *(() if wake is None else (wake,))):
-            self._tell(self._post, heard)
+    def _feed(self, frames: Sequence[Frame]) -> None:
+        for frame in frames:
+            wake = self._ears.feed(frame)
+            if wake is not None:
+                self._tell(self._post, wake)
+            if self._evidence is not None:
+                self._remember(self._evidence, frame, wake)
+        for miss in self._ears.near_misses():
+            self._tell(self._post, miss)
+            if self._evidence is not None:
+                self._evidence.note("near_miss", miss)
 
-    def _remember(self, evidence: Evidence, frame: Frame, wake: Wake | None, misses: Sequence[NearMiss]) -> None:
+    def _remember(self, evidence: Evidence, frame: Frame, wake: Wake | None) -> None:
         evidence.hear(frame)
         if self._ears.open:
             evidence.score(frame.end, self._ears.scores)
         if wake is not None:
             evidence.note("wake", wake)
-        for miss in misses:
-            evidence.note("near_miss", miss)
-        if self._clips is not None:
-            for clip in evidence.due():
+        for clip in evidence.due():
+            if self._clips is not None:
                 self._clips.keep(clip)
 
     def _forget(self) -> None:

@@ -1,9 +1,10 @@
 """The wake words a person configured: who they call, when they count as heard, and which of them are listened to."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from voiced.config import EVERY_WORD, WakeConfig, WakeWordConfig
-from voiced.core.wake import WordRule, threshold_of
+from voiced.core.wake import WordRule, usual_rule
 
 VOLUME_STEP = 10
 """Percent that ``volume_up`` and ``volume_down`` change."""
@@ -42,10 +43,10 @@ def word_rules(wake: WakeConfig, sensitivity: float, chosen: str) -> tuple[WordR
 
 
 def _rule(word: WakeWordConfig, sensitivity: float, chosen: str) -> WordRule:
-    threshold = threshold_of(sensitivity) if word.threshold is None else word.threshold
-    if not is_active(word, chosen):
-        threshold = 1.0  # so that it hardly ever wins over another word; the daemon ignores it in any case
-    given = {}
+    rule = usual_rule(word.model, sensitivity=sensitivity, threshold=word.threshold)
     if word.patience is not None:
-        given = {"patience": word.patience, "window": word.window or word.patience}
-    return WordRule(word.model, threshold, **given)
+        rule = replace(rule, patience=word.patience, window=word.window or word.patience)
+    if not is_active(word, chosen):
+        # so that it hardly ever wins over another word; the daemon ignores it in any case
+        rule = replace(rule, threshold=1.0)
+    return rule
