@@ -58,6 +58,24 @@ async def test_with_the_gate_shut_whole_steps_are_sent_and_none_goes_over_a_gap(
         assert [frame.start // FRAME for frame in ears.fed] == [0, 1, 2, 3, 100, 101, 102, 103]
 
 
+async def test_steps_stay_whole_after_the_gate_was_open() -> None:
+    ears = ScriptedEars()
+    async with Attention(ears, post=lambda _: None, clips=None, words=[]) as attention:
+        for frame in frames(6):
+            ears.open = frame.start >= 4 * FRAME
+            attention.hear(frame)
+        ears.open = False
+        for frame in frames(3, start=6 * FRAME):
+            attention.hear(frame)
+        await attention.settled()
+        assert len(ears.fed) == 8  # two steps; the frame behind them waits for its own
+        attention.forget()
+        for frame in frames(4, start=9 * FRAME):
+            attention.hear(frame)
+        await attention.settled()
+        assert len(ears.fed) == 12
+
+
 async def test_whatever_concerns_the_ears_overtakes_no_frame() -> None:
     ears = SlowEars()
     ears.open = True
