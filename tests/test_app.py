@@ -18,6 +18,7 @@ from voiced.config import (
     RealtimeConfig,
 )
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
+from voiced.core.mqtt.commands import Message
 from voiced.core.states import Rules
 from voiced.edge.resample import resample
 from voiced.simulator import Connection, Refusal, Turn

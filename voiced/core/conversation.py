@@ -275,17 +275,12 @@ def _interrupted(state: Active, event: Woken | Called | Asked | Stopped, now: fl
         case Woken() | Called() | Asked() if isinstance(state, Connecting) or _is_lost(state):
             return _anew(state, event, now, rules)
         case Woken() | Called():
-            since = _since(event, rules)
             wait_s = _wait_s(event, rules)
             source: Source = "wake_word" if isinstance(event, Woken) else event.source
             talk = replace(talk, follows=True, by_voice=True, literal=False, wait_s=wait_s, source=source)
             accepted = _accepted(event.request if isinstance(event, Called) else None)
-            return Listening(talk, min(now + wait_s, max(now, talk.ends))), (
-                *effects,
-                Chime("wake"),
-                Hear(since),
-                *accepted,
-            )
+            told = (*effects, Chime("wake"), Hear(_since(event, rules)), *accepted)
+            return Listening(talk, min(now + wait_s, max(now, talk.ends))), told
         case Asked():
             talk = _typed(talk, event)
             return Processing(talk, now + rules.answer_s), (
@@ -297,8 +292,8 @@ def _interrupted(state: Active, event: Woken | Called | Asked | Stopped, now: fl
 
 def _anew(state: Active, event: Woken | Called | Asked, now: float, rules: Rules) -> Step:
     """End this conversation and begin another one, with a session of its own."""
-    rest, ended = _rest(state, "interrupted")
-    again, begun = _idle(_idle_of(rest), event, now, rules)
+    _, ended = _rest(state, "interrupted")
+    again, begun = _idle(Idle(state.talk.session), event, now, rules)
     return again, (*ended, *begun)
 
 
@@ -401,7 +396,3 @@ def _busy(state: Active, event: Asked) -> bool:
 
 def _is_lost(state: Active) -> bool:
     return isinstance(state, Finishing) and state.lost
-
-
-def _idle_of(state: State) -> Idle:
-    return state if isinstance(state, Idle) else Idle(state.talk.session)
