@@ -5,10 +5,11 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
+from voiced.core.evidence import Clip
 from voiced.core.frames import FRAME, SERVICE_RATE, Frame, Samples
 from voiced.core.mqtt.payloads import BrokerHealth
 from voiced.core.playout import Drained, PlayoutEvent, Started
-from voiced.core.wake import Wake
+from voiced.core.wake import NearMiss, Wake, WordRule
 
 
 class ScriptedMicrophone:
@@ -41,20 +42,42 @@ class ScriptedMicrophone:
 
 
 class ScriptedEars:
-    """Hear a wake word in the frame that ends at a position they were told."""
+    """Hear a word in the frame that ends at a position they were told."""
 
-    def __init__(self, word: str = "hey_jarvis") -> None:
-        self.wakes_at: set[int] = set()
+    def __init__(self) -> None:
+        self.wakes_at: dict[int, str] = {}
+        self.misses: list[NearMiss] = []
         self.resets = 0
-        self._word = word
+        self.vetoed = 0
+        self.open = False
+        self.scores: tuple[float, ...] = (0.0,)
+        self.words: tuple[WordRule, ...] = ()
+        self.fed: list[Frame] = []
 
     def feed(self, frame: Frame) -> Wake | None:
-        if frame.end in self.wakes_at:
-            return Wake(self._word, 0.9, 0.5, frame.end)
-        return None
+        self.fed.append(frame)
+        word = self.wakes_at.get(frame.end)
+        return None if word is None else Wake(word, 0.9, 0.5, frame.end)
+
+    def near_misses(self) -> list[NearMiss]:
+        misses, self.misses = self.misses, []
+        return misses
+
+    def adjust(self, words: tuple[WordRule, ...]) -> None:
+        self.words = words
 
     def reset(self) -> None:
         self.resets += 1
+
+
+class KeptClips:
+    """Clips kept in memory."""
+
+    def __init__(self) -> None:
+        self.clips: list[Clip] = []
+
+    def keep(self, clip: Clip) -> None:
+        self.clips.append(clip)
 
 
 class InstantSpeaker:

@@ -18,6 +18,8 @@ sys.modules.setdefault(_VERIFIER.__name__, _VERIFIER)
 
 from openwakeword.model import Model  # noqa: E402 - must come after the stand-in
 
+__all__ = ["Model", "scores"]
+
 
 def scores(paths: Sequence[Path], sound: Samples) -> NDArray[np.float64]:
     """Return openWakeWord's scores, shape (steps, words), 80 ms at a time on onnxruntime.

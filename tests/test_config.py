@@ -95,6 +95,14 @@ def test_all_problems_are_told_at_once_each_with_its_key(tmp_path: Path) -> None
     [
         ("[auido]\n", 'auido: unknown key; did you mean "audio"?'),
         ('[[wake.words]]\nmodel = "alexa"\nprofile = "kid"', 'there is no "kid"; there are: default'),
+        ('[[wake.words]]\nmodel = "hush"\naction = "stop"\nprofile = "default"', "wake.words[0].action: a word has"),
+        ('[[wake.words]]\nmodel = "hush"\naction = "dance"', "wake.words[0].action: "),
+        ('[[wake.words]]\nmodel = "x"\nwindow = 3', "wake.words[0].window: needs a patience"),
+        ('[[wake.words]]\nmodel = "x"\npatience = 3\nwindow = 2', "wake.words[0].window: "),
+        ('[[wake.words]]\nmodel = "x"\n[[wake.words]]\nmodel = "x"', 'wake.words[1].model: "x" stands there twice'),
+        ('[[wake.words]]\nmodel = "all"', 'wake.words[0].model: no word may be called "all"'),
+        ("[wake]\nnear_miss = 0", "wake.near_miss: "),
+        ('[profiles.default]\nhistory = "none"', "profiles.default.history: "),
         ("wake = 3", "wake: "),
         ("[wake]\nwords = []", "wake.words: "),
         ('[realtime]\nprovider = "custom"\nurl = "http://x"', "realtime.url: "),
@@ -198,6 +206,8 @@ def test_wishes_that_cannot_be_fulfilled_are_said() -> None:
     config = configfile.load(None, {"VOICED_BUDGET__USD_PER_DAY": "1", "VOICED_CONVERSATION__CONNECT": "speech"})
     assert len(config.unmet()) == 2
     assert Config().unmet() == []
+    one = configfile.load(None, {"VOICED_PROFILES__DEFAULT__DEPLOYMENT": "small"})
+    assert "deployment" in one.unmet()[0]
 
 
 VALUES = st.recursive(

@@ -50,6 +50,7 @@ from voiced.core.wake import Wake
 
 RULES = Rules()
 WAKE = Woken(Wake("hey_jarvis", 0.9, 0.5, 100_000), "default")
+KID = Woken(Wake("alexa", 0.9, 0.5, 300_000), "kid")
 SECOND_OF_SOUND = b"\0\0" * 24_000
 
 
@@ -161,6 +162,33 @@ def test_a_wake_word_interrupts_the_answer() -> None:
     ]
     assert isinstance(story.at(), Listening)
     assert story.tell(audio(), wire.ResponseDone("r1", "cancelled")) == []  # late
+
+
+def test_a_word_of_another_profile_ends_this_conversation_and_begins_its_own() -> None:
+    story = Story().to_responding()
+    assert story.tell(KID) == [
+        Send(wire.CancelResponse("r1")),
+        Cut(),
+        EndTurn(1, "interrupted"),
+        CloseSession(1, "interrupted"),
+        OpenSession(2, "kid"),
+        Chime("wake"),
+        Hear(300_000 - RULES.wake_overlap),
+    ]
+    story.tell(SessionReady())
+    assert story.tell(KID) == []  # it listens already
+    assert story.tell(WAKE)[:2] == [CloseSession(2, "interrupted"), OpenSession(3, "default")]
+
+
+@given(st.lists(st.sampled_from([WAKE, KID, SessionReady(), Stopped(), Drained(), Tick(), audio()]), max_size=20))
+def test_whoever_was_called_last_is_who_listens(history: list[Event]) -> None:
+    story = Story()
+    for event in history:
+        story.tell(event, after=0.1)
+        if isinstance(event, Woken):
+            state = story.at()
+            assert not isinstance(state, Idle)
+            assert state.talk.profile == event.profile
 
 
 def test_stop_while_speaking_listens_on_and_while_thinking_rests() -> None:
@@ -336,6 +364,7 @@ ITEMS = st.sampled_from(["i1", "i2"])
 REQUESTS = st.none() | st.integers(0, 3)
 EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.just(WAKE),
+    st.just(KID),
     st.just(SessionReady()),
     st.just(Drained()),
     st.just(Tick()),

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voiced.core import mqtt
-from voiced.core.discovery import COMPONENTS, Device, device_message
+from voiced.core.discovery import Device, device_message
+from voiced.core.entities import COMPONENTS
 from voiced.core.mqtt import Topics
 
 GOLDEN = Path(__file__).with_name("discovery.golden.json")
@@ -21,6 +22,8 @@ KITCHEN = Device(
     name="Kitchen voice",
     area="Kitchen",
     wake_words=("hey_jarvis", "alexa"),
+    active_words=("all", "hey_jarvis", "alexa"),
+    personas=("default", "kid"),
 )
 
 # Home Assistant 2025.4: an unknown key at any of these three places rejects the whole device.
@@ -47,6 +50,7 @@ PLATFORMS = {
     "event": {"state_topic", "event_types"},
     "switch": {"state_topic", "command_topic"},
     "number": {"state_topic", "command_topic", "min", "max", "step", "mode", "unit_of_measurement"},
+    "select": {"state_topic", "command_topic", "options"},
     "button": {"command_topic"},
     "notify": {"command_topic", "command_template"},
     "text": {"state_topic", "command_topic", "command_template", "min", "max"},
@@ -86,6 +90,8 @@ WORDS = st.lists(st.from_regex(r"[a-zA-Z0-9_. -]{1,20}", fullmatch=True), max_si
         name=st.text(max_size=20),
         area=st.text(max_size=20),
         wake_words=WORDS,
+        active_words=WORDS,
+        personas=WORDS,
     )
 )
 def test_home_assistant_takes_the_whole_device(device: Device) -> None:
@@ -136,7 +142,9 @@ def test_topics_are_those_of_the_table() -> None:
         if "state_topic" in entity:
             assert published[entity["state_topic"]].retain is (entity["platform"] != "event")
         if "command_topic" in entity:
-            payload = {"number": b"40", "switch": b"ON", "button": b"PRESS"}.get(entity["platform"], b"hello")
+            highest = str(entity.get("max", "")).encode()
+            choice = str(entity.get("options", ["hello"])[-1]).encode()
+            payload = {"number": highest, "switch": b"ON", "button": b"PRESS"}.get(entity["platform"], choice)
             mqtt.parse(mqtt.Message(entity["command_topic"], payload), KITCHEN.topics)
     triggers = [c for c in told()["components"].values() if c["platform"] == "device_automation"]
     assert all(not published[trigger["topic"]].retain for trigger in triggers)
@@ -176,6 +184,13 @@ def test_there_is_a_trigger_for_each_wake_word_and_for_any() -> None:
         ("error", "error"),
     }
     assert triggers["wake_word_detected", "alexa"]["payload"] == "alexa"
+
+
+def test_choices_are_those_of_the_configuration_each_once() -> None:
+    found = entities(told())
+    assert found["wake_word"]["options"] == ["all", "hey_jarvis", "alexa"]
+    assert found["persona"]["options"] == ["default", "kid"]
+    assert found["wake_word"]["entity_category"] == "config"
 
 
 def test_name_and_area_may_be_left_out() -> None:

@@ -21,20 +21,25 @@ WORDS = ("hey_jarvis", "alexa")
 
 
 class Engine:
-    """Real wake models that write down what they scored, by the position of the step's end."""
+    """Real wake models that write down what they scored, with the steps since a reset."""
 
     def __init__(self, words: Sequence[str] = WORDS) -> None:
         self.models = WakeModels(find_models(), words)
         self.rows: list[tuple[float, ...]] = []
-        self.resets = 0
+        self.notes: list[tuple[int, Samples, tuple[float, ...]]] = []
+        self.resets = self._since = 0
 
     def __call__(self, samples: Samples) -> list[tuple[float, ...]]:
         rows = self.models(samples)
         self.rows += rows
+        for step, row in zip(samples.reshape(-1, STEP), rows, strict=True):
+            self._since += 1
+            self.notes.append((self._since, step, row))
         return rows
 
     def reset(self) -> None:
         self.resets += 1
+        self._since = 0
         self.models.reset()
 
 
@@ -61,7 +66,7 @@ class Loudest:
         self.resets = 0
 
     def __call__(self, samples: Samples) -> list[tuple[float, ...]]:
-        self.heard.append(samples)
+        self.heard += list(samples.reshape(-1, STEP))
         return [(float(step.max()) / 1000,) for step in samples.reshape(-1, STEP)]
 
     def reset(self) -> None:
@@ -119,17 +124,41 @@ def test_patience_holds_when_the_gate_has_just_opened() -> None:
     """The ring is so long that as many rows count as patience asks for."""
     model = Loudest()
     ears = simple_ears(model, patience=3)
-    sound = np.concatenate((tone(40, 0), tone(3, 900)))
+    sound = np.concatenate((tone(40, 0), tone(3, 900), tone(10, 0)))
     assert [wake.end for wake in hear(ears, sound)] == [43 * STEP]
-    assert [len(samples) // STEP for samples in model.heard] == [28, 1, 1]
+    assert len(model.heard) == 28 + 12
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 30), st.integers(1, 3))
+def test_no_call_takes_longer_than_a_bite_and_nothing_is_skipped(bite: int, runs: int) -> None:
+    model = Loudest()
+    ears = Ears(speech=loud, score=model, forget=model.reset, rules=rules(["x"]), bite=bite)
+    sound = np.concatenate([piece for run in range(runs) for piece in (tone(40, 0), tone(12, 7 + run))])
+    sound = np.concatenate((sound, tone(11, 0)))
+    for frame in frames(sound):
+        before = len(model.heard)
+        ears.feed(frame)
+        assert len(model.heard) - before <= bite
+    assert np.array_equal(model.heard[-48:], sound.reshape(-1, STEP)[-48:])  # pre-roll, speech, hang-over
+
+
+def test_what_waits_is_dropped_with_what_it_belongs_to() -> None:
+    model = Loudest()
+    ears = Ears(speech=loud, score=model, forget=model.reset, rules=rules(["x"]), bite=1)
+    hear(ears, np.concatenate((tone(40, 0), tone(1, 900))))
+    heard = len(model.heard)
+    ears.reset()
+    assert hear(ears, tone(30, 0), start=41 * STEP) == []
+    assert len(model.heard) == heard
 
 
 def test_a_word_found_in_what_was_missed_is_placed_where_it_was() -> None:
     model = Loudest()
     ears = Ears(speech=lambda samples: samples[0] == 1, score=model, forget=model.reset, rules=rules(["x"]))
-    sound = np.concatenate((tone(30, 1), tone(20, 0), tone(1, 900), tone(3, 0), tone(1, 1)))
+    sound = np.concatenate((tone(30, 1), tone(20, 0), tone(1, 900), tone(3, 0), tone(3, 1)))
     assert [wake.end for wake in hear(ears, sound)] == [51 * STEP]
-    assert len(model.heard[-1]) > STEP
+    assert len(model.heard) == 57
 
 
 def test_a_shut_gate_costs_no_scores() -> None:
@@ -232,16 +261,13 @@ def test_gated_scores_equal_ungated_ones() -> None:
     ungated, gated = Engine(), Engine()
     whole = hear(real_ears(ungated, gate=False), sound)
     ears = real_ears(gated)
-    compared, before = 0, 0
-    wakes = []
-    for frame in frames(sound):
-        wake = ears.feed(frame)
-        wakes += [wake] if wake else []
-        if len(gated.rows) > before and frame.end // STEP > 25:
-            theirs = ungated.rows[frame.end // STEP - 1]
-            assert np.abs(np.array(gated.rows[-1]) - theirs).max() < 1e-5
+    wakes = hear(ears, sound)
+    place = {step.tobytes(): number for number, step in enumerate(sound.reshape(-1, STEP))}
+    compared = 0
+    for since, step, row in gated.notes:
+        if since > 25:
+            assert np.abs(np.array(row) - ungated.rows[place[step.tobytes()]]).max() < 1e-5
             compared += 1
-        before = len(gated.rows)
     assert [(wake.word, wake.end) for wake in wakes] == [(wake.word, wake.end) for wake in whole]
     assert compared > 200
     assert gated.resets > 2

@@ -42,11 +42,11 @@ VALIDATORS = {
 KEYS = {
     "state": "state since session turn follow_up muted wake_enabled reason source",
     "settings": "mute wake_enabled follow_up volume wake_sensitivity wake_word persona voice",
-    "wake": "time wake_word score threshold",
+    "wake": "time wake_word score threshold action",
     "turn": "turn session time source wake_word outcome user assistant latency_ms tools usage cost error",
-    "health": "time problems cloud microphone speaker overruns rss_mb cpu_percent cpu_temperature mqtt last_error",
+    "health": "time problems cloud microphone speaker overruns rss_mb cpu_percent cpu_temperature mqtt last_error wake",
     "info": "id version started host platform provider model base_topic wake_words voices personas features",
-    "event/wake": "event_type time wake_word score source",
+    "event/wake": "event_type time wake_word score source threshold action",
     "event/session": "event_type time session reason turns",
     "event/turn": (
         "event_type turn session time source wake_word outcome user assistant latency_ms tools usage cost error"
@@ -172,6 +172,7 @@ SAMPLES = [
         cpu_temperature=51.0,
         mqtt=mqtt.BrokerHealth(reconnects=1, dropped_events=2),
         last_error=mqtt.LastError(code="x", message="y", time=NOON),
+        wake=mqtt.WakeCount(detected=7, near_misses=3, vetoed=1),
     ),
     mqtt.Health(time=NOON, cloud="ok", microphone="ok", speaker="ok", rss_mb=0, cpu_percent=0),
     mqtt.Info(
@@ -187,6 +188,8 @@ SAMPLES = [
     ),
     mqtt.WakeEvent(event_type="detected", time=NOON, wake_word="hey_jarvis", score=0.9),
     mqtt.WakeEvent(event_type="detected", time=NOON, source="mqtt"),
+    mqtt.WakeEvent(event_type="near_miss", time=NOON, wake_word="alexa", score=0.3, threshold=0.5),
+    mqtt.WakeEvent(event_type="detected", time=NOON, wake_word="hush", score=0.9, threshold=0.5, action="stop"),
     mqtt.SessionEvent(event_type="ended", time=NOON, session="sess_1", reason="no_speech", turns=2),
     mqtt.TurnEvent(event_type="started", turn=1, session="sess_1", time=NOON, source="wake_word"),
     mqtt.ErrorEvent(event_type="error", time=NOON, code="refused", message="The service said no."),
@@ -289,6 +292,13 @@ def test_discovery_and_birth_follow_the_prefix() -> None:
         ("set/volume", "0", SetSettings(OURS, volume=0)),
         ("set", '{"mute": "off", "volume": 100}', SetSettings(OURS, mute=False, volume=100)),
         ("set", '{"mute": true, "id": "x"}', SetSettings(Reply(OURS.topic, None, "x"), mute=True)),
+        ("set/wake_enabled", "OFF", SetSettings(OURS, wake_enabled=False)),
+        ("set/follow_up", "toggle", SetSettings(OURS, follow_up="toggle")),
+        ("set/wake_sensitivity", "0.35", SetSettings(OURS, wake_sensitivity=0.35)),
+        ("set/wake_sensitivity", "1", SetSettings(OURS, wake_sensitivity=1.0)),
+        ("set/wake_word", "all", SetSettings(OURS, wake_word="all")),
+        ("set/persona", " kid ", SetSettings(OURS, persona="kid")),
+        ("set", '{"persona": "kid", "wake_sensitivity": 0}', SetSettings(OURS, persona="kid", wake_sensitivity=0.0)),
         ("get", "", Get(OURS)),
         ("get", "PRESS", Get(OURS)),
         ("get", '{"topics": ["state", "turn", "state"]}', Get(OURS, ("state", "turn"))),
@@ -335,11 +345,18 @@ def test_commands_are_understood(topic: str, payload: str, command: mqtt.Command
         ("set/volume", "inf", "invalid", "0 to 100"),
         ("set/volume", "", "invalid", "volume is ; send"),
         ("set/mute", "perhaps", "invalid", "ON, OFF or TOGGLE"),
-        ("set/colour", "red", "invalid", "known are mute, volume"),
+        ("set/colour", "red", "invalid", "known are mute, wake_enabled"),
         ("set", "{}", "invalid", "no setting is named"),
         ("set", '{"mute": true, "colour": 1}', "invalid", "no setting colour"),
         ("set", '{"volume": true}', "invalid", "volume is True"),
         ("set", '{"volume": 1e999}', "invalid", "volume is inf"),
+        ("set/wake_enabled", "perhaps", "invalid", "wake_enabled is perhaps; send ON, OFF or TOGGLE"),
+        ("set/wake_sensitivity", "1.01", "invalid", "a number from 0 to 1"),
+        ("set/wake_sensitivity", "nan", "invalid", "a number from 0 to 1"),
+        ("set", '{"wake_sensitivity": true}', "invalid", "wake_sensitivity is True"),
+        ("set", '{"wake_sensitivity": NaN}', "invalid", "wake_sensitivity is nan"),
+        ("set/wake_word", "", "invalid", "wake_word is empty"),
+        ("set/persona", "x" * 129, "invalid", "at most 128"),
         ("get", '{"topics": []}', "invalid", "state, settings"),
         ("get", '{"topics": ["moon"]}', "invalid", "state, settings"),
         ("get", '{"topics": [["state"]]}', "invalid", "state, settings"),
@@ -402,6 +419,11 @@ def test_settings_are_applied() -> None:
     after = SetSettings(OURS, mute="toggle", volume=10).applied(before)
     assert after == before.model_copy(update={"mute": False, "volume": 10})
     assert SetSettings(OURS, mute=True).applied(before) == before
+    other = SetSettings(OURS, wake_enabled="toggle", persona="toggle", wake_sensitivity=0.0)
+    assert other.applied(before) == before.model_copy(
+        update={"wake_enabled": False, "persona": "toggle", "wake_sensitivity": 0.0}
+    )
+    assert other.named == ("wake_enabled", "wake_sensitivity", "persona")
 
 
 WILD = st.text(st.characters() | st.characters(categories=["Cs", "Cc"]), max_size=20)  # half surrogate pairs too
@@ -412,7 +434,7 @@ JSON = st.recursive(
 )
 KNOWN_KEYS = (
     *("action", "id", "text", "interrupt", "instructions", "listen_after"),
-    *("timeout_s", "profile", "persona", "topics", "mute", "volume", "x"),
+    *("timeout_s", "profile", "persona", "topics", "mute", "volume", "wake_sensitivity", "wake_word", "x"),
 )
 FIELDS = st.dictionaries(
     st.sampled_from(KNOWN_KEYS), JSON | st.sampled_from(["say", "ask", "listen", "ON", "toggle", 50, ["state"]])
@@ -423,7 +445,10 @@ PAYLOADS = (
     | (JSON | FIELDS | st.fixed_dictionaries({"text": WILD})).map(lambda value: json.dumps(value).encode())
 )
 COMMAND_TOPICS = st.sampled_from(
-    [f"voiced/kitchen/{name}" for name in ["command", "set", "get", "set/mute", "set/volume", "set/x"]]
+    [
+        f"voiced/kitchen/{name}"
+        for name in ["command", "set", "get", "set/mute", "set/volume", "set/wake_sensitivity", "set/persona", "set/x"]
+    ]
     + [f"voiced/all/command/{name}" for name in ["listen", "stop", "end", "say", "ask", "ping", "get", "x"]]
 ) | WILD.map(lambda name: f"voiced/kitchen/command/{name}")
 
@@ -444,7 +469,8 @@ def test_any_bytes_give_a_command_or_a_refusal_that_can_be_answered(
         reply = command.reply
         answer = sent(mqtt.succeeded(command, NOON))
         if isinstance(command, SetSettings):
-            assert command.mute is not None or command.volume is not None
+            assert command.named
+            assert command.wake_sensitivity is None or 0 <= command.wake_sensitivity <= 1
             assert command.volume is None or 0 <= command.volume <= 100
         if isinstance(command, Say | Ask):
             assert command.text

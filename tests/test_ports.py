@@ -7,7 +7,7 @@ import pytest
 from tests import fakes
 from voiced import house, ports
 from voiced.core import ears
-from voiced.edge import broker, microphone, resample, service, speaker, store, vad, wakemodel
+from voiced.edge import broker, clips, microphone, resample, service, speaker, store, vad, wakemodel
 
 if TYPE_CHECKING:
     _microphones: tuple[type[ports.Microphone], ...] = (
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         fakes.ScriptedMicrophone,
     )
     _ears: tuple[type[ports.Ears], ...] = (ears.Ears, fakes.ScriptedEars)
+    _clips: tuple[type[ports.Clips], ...] = (clips.ClipFolder, fakes.KeptClips)
     _speakers: tuple[type[ports.Speaker], ...] = (speaker.Speaker, fakes.InstantSpeaker)
     _services: tuple[type[ports.Service], ...] = (service.RealtimeService,)
     _sessions: tuple[type[ports.Session], ...] = (service.RealtimeSession,)
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     _scores: tuple[type[ports.WakeScores], ...] = (wakemodel.WakeModels,)
 
 
-@pytest.mark.parametrize("name", ["Microphone", "Ears", "Speaker", "Service", "Session", "Broker", "Settled", "Speech"])
+@pytest.mark.parametrize(
+    "name", ["Microphone", "Ears", "Clips", "Speaker", "Service", "Session", "Broker", "Settled", "Speech"]
+)
 def test_a_port_says_what_can_be_relied_on(name: str) -> None:
     """Every port, and every method of it, is documented: the sentence is the contract."""
     port = getattr(ports, name)

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voiced.core.frames import MICROPHONE_RATE, STEP
-from voiced.core.wake import COLD_STEPS, Wake, WakeJudge, WakeRules, WordRule, threshold_of
+from voiced.core.wake import COLD_STEPS, NearMiss, Wake, WakeJudge, WakeRules, WordRule, threshold_of, usual_rule
 
 RULES = WakeRules((WordRule("hey_jarvis", 0.5), WordRule("alexa", 0.8)))
 
@@ -115,12 +115,155 @@ def test_half_sensitivity_is_openwakewords_own_threshold() -> None:
         threshold_of(1.1)
 
 
-@pytest.mark.parametrize(("threshold", "patience"), [(1.2, 1), (-0.1, 1), (0.5, 0)])
-def test_a_rule_that_makes_no_sense_is_refused(threshold: float, patience: int) -> None:
+@pytest.mark.parametrize(("threshold", "patience", "window"), [(1.2, 1, 1), (-0.1, 1, 1), (0.5, 0, 1), (0.5, 3, 2)])
+def test_a_rule_that_makes_no_sense_is_refused(threshold: float, patience: int, window: int) -> None:
     with pytest.raises(ValueError, match="hey_jarvis"):
-        WordRule("hey_jarvis", threshold, patience)
+        WordRule("hey_jarvis", threshold, patience, window)
 
 
 def test_a_threshold_of_one_leaves_no_margin() -> None:
     assert Wake("alexa", 1.0, 1.0, 0).margin == 0.0
     assert RULES.cold_steps == COLD_STEPS
+
+
+# --- patience among steps ---------------------------------------------------------------------------------------------
+
+
+def test_patience_may_count_among_more_steps() -> None:
+    rules = WakeRules((WordRule("hey_jarvis", 0.5, patience=2, window=3),))
+    assert [wake.end for wake in hear(warm(rules), (0.9,), (0.1,), (0.9,))] == [3 * STEP]
+    assert hear(warm(rules), (0.9,), (0.1,), (0.1,), (0.9,)) == []
+
+
+@given(st.lists(scores, max_size=60), st.integers(1, 4), st.integers(0, 3))
+def test_a_wake_has_its_steps_and_comes_with_the_first_chance(row: list[float], patience: int, more: int) -> None:
+    rule = WordRule("hey_jarvis", 0.5, patience, patience + more)
+    found = hear(warm(WakeRules((rule,))), *[(score,) for score in row])
+    reached = [score >= 0.5 for score in [0.0, *row]]  # warm() ended with a zero
+    chances = [
+        end
+        for end in range(1, len(reached))
+        if reached[end] and sum(reached[max(0, end - rule.steps + 1) : end + 1]) >= patience
+    ]
+    expected: list[int] = []
+    for end in chances:
+        if not expected or (end - expected[-1]) * STEP >= 2 * MICROPHONE_RATE:
+            expected.append(end)
+    assert [wake.end // STEP for wake in found] == expected
+
+
+def test_the_rules_of_the_shipped_words_move_with_the_sensitivity() -> None:
+    usual = usual_rule("hey_jarvis")
+    assert usual.threshold == pytest.approx(0.9)
+    assert (usual.patience, usual.steps) == (2, 3)
+    assert usual_rule("hey_jarvis", sensitivity=0.9).threshold < 0.6 < usual_rule("hey_jarvis").threshold
+    assert usual_rule("hey_jarvis", threshold=0.3).threshold == 0.3
+    own = usual_rule("computer")
+    assert own.threshold == pytest.approx(0.5)
+    assert (own.patience, own.steps) == (1, 1)
+    asked = usual_rule("hey_jarvis", patience=3)
+    assert (asked.patience, asked.steps) == (3, 3)
+
+
+# --- near misses ------------------------------------------------------------------------------------------------------
+
+
+def test_what_nearly_was_a_wake_is_told_once_when_it_is_over() -> None:
+    judge = warm()
+    assert hear(judge, (0.26, 0.0), (0.4, 0.0), (0.3, 0.0)) == []
+    assert judge.near_misses(4 * STEP) == []  # it may go on
+    hear(judge, *[(0.1, 0.1)] * 12, start=3 * STEP)
+    assert judge.near_misses(15 * STEP) == [NearMiss("hey_jarvis", 0.4, 0.5, 2 * STEP)]
+    assert judge.near_misses(16 * STEP) == []
+
+
+def test_what_became_a_wake_is_no_near_miss_for_any_word() -> None:
+    judge = warm()
+    assert len(hear(judge, (0.4, 0.7), (0.9, 0.7), (0.4, 0.6), *[(0.0, 0.0)] * 20)) == 1
+    assert judge.near_misses(40 * STEP) == []
+
+
+def test_too_short_for_patience_is_a_near_miss() -> None:
+    judge = warm(WakeRules((WordRule("hey_jarvis", 0.5, patience=2),)))
+    assert hear(judge, (0.95,), *[(0.0,)] * 12) == []
+    assert judge.near_misses(13 * STEP) == [NearMiss("hey_jarvis", 0.95, 0.5, STEP)]
+
+
+def test_an_utterance_that_breaks_off_counts_when_the_models_forget() -> None:
+    judge = warm()
+    hear(judge, (0.4, 0.0))
+    judge.restart()
+    assert judge.near_misses(STEP) == [NearMiss("hey_jarvis", 0.4, 0.5, STEP)]
+
+
+@given(rows, st.integers(1, 3))
+def test_near_misses_keep_their_promises(history: list[tuple[float, float] | None], patience: int) -> None:
+    rules = WakeRules((WordRule("hey_jarvis", 0.6, patience), WordRule("alexa", 0.8)), cold_steps=2)
+    judge = WakeJudge(rules)
+    misses: list[NearMiss] = []
+    wakes: list[Wake] = []
+    for number, row in enumerate(history):
+        if row is None:
+            judge.restart()
+            continue
+        wake = judge.judge(row, number * STEP)
+        wakes += [wake] if wake else []
+        misses += judge.near_misses(number * STEP)
+    misses += judge.near_misses(1000 * STEP)
+    for miss in misses:
+        row = history[miss.end // STEP]
+        rule = next(rule for rule in rules.words if rule.word == miss.word)
+        assert row is not None
+        assert miss.score == row[rules.words.index(rule)] >= 0.5 * rule.threshold
+        assert miss.score < rule.threshold or rule.patience > 1
+        deaf = [(wake.end, 2.0 if wake.word == miss.word else 0.8) for wake in wakes]
+        assert not any(0 <= miss.end - end < seconds * MICROPHONE_RATE for end, seconds in deaf)
+    for word in ("hey_jarvis", "alexa"):
+        ends = [miss.end for miss in misses if miss.word == word]
+        assert ends == sorted(set(ends))
+
+
+def test_near_misses_that_nobody_asks_for_are_bounded() -> None:
+    judge = warm()
+    for number in range(100):
+        hear(judge, (0.4, 0.0), start=number * 20 * STEP)
+    assert len(judge.near_misses(10_000 * STEP)) < 40
+
+
+# --- veto -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_barred_word_is_counted_once_and_deafens_nobody() -> None:
+    judge = warm()
+    for number in range(5):
+        assert judge.judge((0.9, 0.0), number * STEP, barred=(True, False)) is None
+    assert judge.vetoed == 1
+    wake = judge.judge((0.0, 0.9), 5 * STEP, barred=(True, False))
+    assert wake is not None
+    assert wake.word == "alexa"
+    assert judge.near_misses(100 * STEP) == []
+
+
+def test_the_same_word_counts_as_soon_as_it_is_barred_no_more() -> None:
+    judge = warm()
+    assert judge.judge((0.9, 0.0), STEP, barred=(True, False)) is None
+    assert judge.judge((0.9, 0.0), 2 * STEP, barred=(False, False)) is not None
+
+
+# --- other rules while it runs ----------------------------------------------------------------------------------------
+
+
+def test_other_rules_hold_from_the_next_step_on() -> None:
+    judge = warm()
+    judge.adjust((WordRule("hey_jarvis", 0.8, patience=2), WordRule("alexa", 0.3)))
+    assert [(wake.word, wake.threshold) for wake in hear(judge, (0.7, 0.4))] == [("alexa", 0.3)]
+    assert [wake.end for wake in hear(judge, (0.9, 0.0), (0.9, 0.0), start=40 * STEP)] == [42 * STEP]
+    with pytest.raises(ValueError, match="in their order"):
+        judge.adjust((WordRule("alexa", 0.3), WordRule("hey_jarvis", 0.8)))
+
+
+def test_refractory_times_outlast_other_rules() -> None:
+    judge = warm()
+    assert len(hear(judge, (0.9, 0.0))) == 1
+    judge.adjust((WordRule("hey_jarvis", 0.2), WordRule("alexa", 0.8)))
+    assert hear(judge, *[(0.9, 0.0)] * 20, start=STEP) == []

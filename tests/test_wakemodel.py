@@ -55,7 +55,7 @@ def test_scores_equal_openwakewords_at_every_step(engine: WakeModels, installed:
     in_real_time = one_by_one(engine, sound)
     cold = engine.cold_steps
     assert np.abs(in_real_time[cold:] - theirs[cold:]).max() < 1e-4
-    assert np.abs(at_once - in_real_time).max() < 1e-6
+    assert np.abs(at_once - in_real_time).max() < 1e-5  # sums of other lengths round otherwise
 
 
 def test_silence_scores_as_openwakeword_scores_it(engine: WakeModels, installed: Models) -> None:
@@ -76,7 +76,7 @@ def test_the_size_of_the_bites_does_not_matter(engine: WakeModels, data: st.Data
     while len(rows) * STEP < len(sound):
         bite = data.draw(st.integers(1, 30)) * STEP
         rows += engine(sound[len(rows) * STEP :][:bite])
-    assert np.abs(np.array(rows) - whole).max() < 1e-6
+    assert np.abs(np.array(rows) - whole).max() < 1e-5
 
 
 # --- starting anew ----------------------------------------------------------------------------------------------------
@@ -106,12 +106,12 @@ def test_after_a_reset_nothing_is_left_of_the_sound_before(engine: WakeModels) -
 
 def test_mel_and_embedding_forget_too(installed: Models) -> None:
     mel, embedding = Mel(read(installed.feature(MEL).path)), Embedding(read(installed.feature(EMBEDDING).path))
-    step = noise(0.08, rms=3000)
-    first = embedding(mel(step)).copy()
-    assert not np.array_equal(embedding(mel(step)), first)
+    sound = noise(0.8, rms=3000).reshape(-1, STEP)
+    first = [embedding(mel(step))[0].copy() for step in sound][-1]
+    assert not np.array_equal(embedding(mel(sound[-1]))[0], first)
     mel.reset()
     embedding.reset()
-    assert np.array_equal(embedding(mel(step)), first)
+    assert np.array_equal([embedding(mel(step))[0].copy() for step in sound][-1], first)
 
 
 def test_the_26th_step_after_a_reset_is_as_if_there_had_been_none(engine: WakeModels) -> None:
@@ -266,6 +266,29 @@ def _shapeless(nodes: list[bytes], constants: Mapping[str, Any], *, packed: bool
     shaped = onnx.field(12, onnx.value_info("y", (1,)))
     free = onnx.field(12, onnx.field(1, "y") + onnx.field(2, onnx.field(1, onnx.field(1, 1))))
     return onnx.model(whole.replace(shaped, free))
+
+
+@pytest.mark.parametrize("wanted", ["normal", "centred", "variance"])
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_a_layer_normalization_may_be_spelt_out(tmp_path: Path, wanted: str, axis: int) -> None:
+    """Openwakeword's models say it in nine operators; other nodes may use a value in between."""
+    nodes = [
+        onnx.node("Constant", [], ["two"], {"value": np.array(2.0, np.float32)}),
+        onnx.node("ReduceMean", ["x"], ["mean"], {"axes": [axis]}),
+        onnx.node("Sub", ["x", "mean"], ["centred"]),
+        onnx.node("Pow", ["centred", "two"], ["square"]),
+        onnx.node("ReduceMean", ["square"], ["variance"], {"axes": [axis]}),
+        onnx.node("Constant", [], ["epsilon"], {"value": np.array(0.1, np.float32)}),
+        onnx.node("Add", ["variance", "epsilon"], ["more"]),
+        onnx.node("Sqrt", ["more"], ["deviation"]),
+        onnx.node("Div", ["centred", "deviation"], ["plain"]),
+        onnx.node("Mul", ["plain", "v"], ["scaled"]),
+        onnx.node("Add", ["scaled", "v"], ["normal"]),
+        onnx.node("Add", ["normal", wanted], ["y"]),
+    ]
+    values = np.random.default_rng(4).normal(0, 3, (1, 3, 6)).astype(np.float32)
+    ours, theirs = both(_shapeless(nodes, {"v": V}, packed=False), tmp_path / "norm.onnx", values)
+    assert np.allclose(ours, theirs, atol=1e-5)
 
 
 @pytest.mark.parametrize("limit", [-1000.0, 1000.0])

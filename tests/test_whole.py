@@ -23,6 +23,7 @@ from tests.soundbed import SoundBed, best_match, canary, require_pulseaudio
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.edge.mosquitto import Mosquitto
 from voiced.edge.resample import resample
+from voiced.edge.soundfile import read_wav
 from voiced.simulator import Connection, Refusal, Scenario, Simulator, Turn
 
 ROOM = "voiced/room"
@@ -211,6 +212,28 @@ async def test_a_service_that_says_no_is_reported_and_the_daemon_stays(bed: Soun
         await room.say(spoken())
         await room.until_turn("finished")
         await eventually(lambda: room.last("health")["problems"] == [], "over")
+
+
+async def test_words_are_switched_off_and_on_over_the_broker_and_leave_clips(bed: SoundBed) -> None:
+    async with in_a_room(bed, Scenario(turns=(QUESTION,)), VOICED_WAKE__CLIPS="true") as room:
+        await room.neighbour.send(f"{ROOM}/set/wake_enabled", "OFF")
+        await eventually(lambda: room.last("state")["wake_enabled"] is False, "switched off")
+        await room.say(spoken())
+        assert room.simulator.connections == 0
+        await room.neighbour.send(f"{ROOM}/set", '{"wake_enabled": true, "wake_sensitivity": 0.4}')
+        await eventually(lambda: room.last("settings")["wake_sensitivity"] == 0.4, "set")
+        await room.say(spoken())
+        await room.until_turn("finished")
+        assert json.loads((room.folder / "state" / "settings.json").read_text()) == {
+            "wake_enabled": True,
+            "wake_sensitivity": 0.4,
+        }
+        clips = room.folder / "state" / "clips"
+        await eventually(lambda: list(clips.glob("*-wake-hey_jarvis.json")), "a clip")
+        notes = json.loads(next(clips.glob("*-wake-hey_jarvis.json")).read_text())
+        assert notes["threshold"] == room.last("wake")["threshold"]
+        assert max(row["scores"][0] for row in notes["trace"]) >= notes["score"] >= notes["threshold"]
+        assert len(read_wav(next(clips.glob("*-wake-hey_jarvis.wav")))) > 2.9 * MICROPHONE_RATE
 
 
 def voiced(*arguments: str, environ: dict[str, str]) -> "subprocess.CompletedProcess[str]":

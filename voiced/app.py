@@ -9,17 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from voiced.attention import Attention, Heard
 from voiced.config import Config
 from voiced.core import conversation as mind
 from voiced.core.chimes import chime
 from voiced.core.frames import MICROPHONE_RATE
 from voiced.core.mqtt import commands, payloads
-from voiced.core.mqtt.parsing import parse
-from voiced.core.mqtt.topics import Topics
-from voiced.core.orders import order
 from voiced.core.playout import Drained as PlayoutDrained
 from voiced.core.playout import PlayoutEvent, Started
-from voiced.core.profiles import remembered, rules, session_settings
+from voiced.core.profiles import chimes, persona_at_first, rules, session_settings
 from voiced.core.realtime import events as wire
 from voiced.core.states import (
     Accept,
@@ -42,14 +40,16 @@ from voiced.core.states import (
     SessionReady,
     State,
     Tick,
-    Woken,
     deadline,
     published,
 )
 from voiced.core.uplink import Uplink
+from voiced.core.wake import NearMiss, Wake
+from voiced.core.words import word_rules
+from voiced.desk import Desk
 from voiced.errors import CommandError
-from voiced.line import Line
-from voiced.ports import Clock, Ears, Microphone, Resample, Service, Settled, Speaker
+from voiced.line import Sessions
+from voiced.ports import Clips, Clock, Ears, Microphone, Resample, Service, Settled, Speaker
 from voiced.reports import Reports
 from voiced.scribe import Scribe
 
@@ -61,7 +61,7 @@ RACES = frozenset({"response_cancel_not_active", "item_truncate_invalid_item_id"
 WARM_S = 60.0
 """Between two looks at the token; most find it good."""
 
-News: TypeAlias = Event | PlayoutEvent | commands.Message
+News: TypeAlias = Event | PlayoutEvent | Heard | commands.Message
 """Whatever is posted to the task that decides."""
 
 
@@ -76,10 +76,12 @@ class Parts:
     """Its playout events go to :meth:`Daemon.post`."""
     service: Service
     settled: Settled
-    """Remembers mute and volume."""
+    """Remembers what was set."""
     resampler: Callable[[int, int], Resample]
     """Makes converters from one rate to another."""
     clock: Clock
+    clips: Clips | None = None
+    """Keeps recordings of wakes and near misses; ``None``: nobody does."""
 
 
 class Daemon:
@@ -96,26 +98,30 @@ class Daemon:
     def __init__(self, config: Config, dialect: str, parts: Parts, reports: Reports) -> None:
         self._config = config
         self._dialect = dialect
-        self._microphone = parts.microphone
-        self._ears = parts.ears
+        self._parts = parts
         self._speaker = parts.speaker
-        self._service = parts.service
-        self._settled = parts.settled
-        self._resampler = parts.resampler
         self._clock = parts.clock
         self._reports = reports
-        self._rules = rules(config)
-        self._topics = Topics(config.mqtt.base_topic, config.device.id, config.mqtt.discovery_prefix)
-        self._profiles = {word.model: word.profile for word in config.wake.words}
         self._news: asyncio.Queue[tuple[int | None, News]] = asyncio.Queue()
         self._uplink = Uplink()
         self._scribe = Scribe(config=config, reports=reports, clock=parts.clock, when_said=self._when_said)
-        self._line: Line | None = None
-        self._line_task: asyncio.Task[None] | None = None
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._sessions = Sessions(
+            service=parts.service, uplink=self._uplink, resampler=parts.resampler, post=self._post_of_session
+        )
+        words = [word.model for word in config.wake.words]
+        self._attention = Attention(parts.ears, post=self.post, clips=parts.clips, words=words)
         self._is_open = False
         self._reason: str | None = None
-        self._settings = remembered(config, parts.settled.load())
+        self._desk = Desk(
+            config=config,
+            reports=reports,
+            scribe=self._scribe,
+            settled=parts.settled,
+            step=self._step,
+            apply=self._apply,
+        )
+        self._rules = rules(config, follow_up=self._desk.settings.follow_up)
+        self._profile = persona_at_first(config)
         self._state: State = Idle()
         self.frames = 0
         self._resting = asyncio.Event()
@@ -131,12 +137,17 @@ class Daemon:
     @property
     def status(self) -> str:
         """What it is doing, in a word."""
-        return "muted" if self._settings.mute and isinstance(self._state, Idle) else published(self._state)
+        return "muted" if self._desk.settings.mute and isinstance(self._state, Idle) else published(self._state)
 
     @property
     def lost_samples(self) -> int:
         """Samples that should have gone to the service and did not."""
         return self._uplink.lost
+
+    @property
+    def vetoed(self) -> int:
+        """Wakes that did not count because the speaker said the word."""
+        return self._parts.ears.vetoed
 
     def post(self, news: News, session: int | None = None) -> None:
         """Take what happened; ``session`` where it belongs to one. From the event loop only."""
@@ -146,8 +157,13 @@ class Daemon:
 
     async def run(self) -> None:
         """Live until cancelled, or until a microphone that is a file is over and the conversation too."""
-        self._speaker.volume(self._settings.volume)
+        self._speaker.volume(self._desk.settings.volume)
         self._tell_all()
+        self._adjust_ears()
+        async with self._attention:
+            await self._live()
+
+    async def _live(self) -> None:
         warming = asyncio.create_task(self._warm(), name="warm")
         deciding = asyncio.create_task(self._decide(), name="decide")
         hearing = asyncio.create_task(self._hear(), name="hear")
@@ -165,57 +181,61 @@ class Daemon:
     async def _warm(self) -> None:
         """Keep a token at hand, so that no conversation waits for one."""
         while True:
-            await self._service.warm()
+            await self._parts.service.warm()
             await asyncio.sleep(WARM_S)
 
     async def _hear(self) -> None:
         """Take frames for ever: the only reader of the microphone."""
-        async for frame in self._microphone.frames():
+        async for frame in self._parts.microphone.frames():
             self.frames += 1
-            if self._settings.mute:
+            if self._desk.settings.mute:
                 continue
             self._uplink.add(frame)
-            if self._line is not None and self._uplink.is_open:
-                self._line.sound_waits()
-            wake = self._ears.feed(frame)
-            if wake is not None:
-                self.post(Woken(wake, self._profiles.get(wake.word, "default")))
+            if self._uplink.is_open:
+                self._sessions.sound_waits()
+            if self._desk.settings.wake_enabled:
+                self._attention.hear(frame)
+        await self._attention.settled()
+        await self._news.join()  # what was heard last may have begun a conversation
 
     async def _decide(self) -> None:
         """Take news for ever: the only one who changes the state."""
         while True:
             session, news = await self._next()
-            if session is not None and session != self._open_session():
-                continue  # news of a session that is over
-            if isinstance(news, Woken) and self._settings.mute:
-                continue  # heard just before
-            match news:
-                case commands.Message():
-                    self._obey(news)
-                case Started():
-                    self._scribe.sounded()
-                case PlayoutDrained():
-                    if not self._speaker.busy:  # more may have been queued since
-                        self._step(Drained())
-                case _:
-                    self._step(news)
+            if session is None or session == self._open_session():  # else of a session that is over
+                self._take(news)
             self._scribe.publish(idle=isinstance(self._state, Idle))
+
+    def _take(self, news: News) -> None:
+        match news:
+            case commands.Message():
+                self._desk.obey(news)
+            case Wake() | NearMiss():
+                self._desk.heard(news)
+            case Started():
+                self._scribe.sounded()
+            case PlayoutDrained():
+                if not self._speaker.busy:  # more may have been queued since
+                    self._step(Drained())
+            case _:
+                self._step(news)
 
     async def _next(self) -> tuple[int | None, News]:
         moments = [moment for moment in (deadline(self._state), self._scribe.due()) if moment is not None]
         try:
             async with asyncio.timeout(max(0.0, min(moments) - self._clock()) if moments else None):
-                return await self._news.get()
+                news = await self._news.get()
         except TimeoutError:
             return None, Tick()
+        self._news.task_done()  # done before the loop can look: nothing is awaited until it is taken
+        return news
 
     async def _leave(self) -> None:
         """Close the session on the way out, and say so."""
         if not isinstance(self._state, Idle):
             self._step(Ended("shutdown"))
         self._scribe.publish(idle=isinstance(self._state, Idle))
-        if self._leaving:
-            await asyncio.wait(self._leaving, timeout=5)
+        await self._sessions.left(timeout_s=5)
 
     # --- one step -----------------------------------------------------------------------------------------------------
 
@@ -253,13 +273,13 @@ class Daemon:
             case Deafen():
                 self._uplink.hold()
             case Send():
-                self._line_send(effect.event)
+                self._sessions.send(effect.event)
             case Play(sound):
                 self._speaker.play(sound.item_id, sound.content_index, sound.pcm)
             case Cut(remembered):
                 self._cut(remembered=remembered)
             case Chime(kind):
-                if self._config.audio.chime:
+                if chimes(self._config, self._profile):
                     self._speaker.chime(chime(kind))
             case BeginTurn() | EndTurn() | Accept() | Refuse():
                 self._write(effect)
@@ -282,15 +302,13 @@ class Daemon:
                 self._scribe.refuse(request, CommandError(message, code="busy"))
 
     def _open(self, effect: OpenSession) -> None:
-        self._uplink.restart()
         self._scribe.open()
         self._reason = None
         self._is_open = False
+        self._profile = effect.profile
         self._reports.cloud_is("connecting")
-        line = Line(effect.session, uplink=self._uplink, resampler=self._resampler, post=self._post_of_session)
         settings = session_settings(self._config, effect.profile, self._dialect)
-        self._line = line
-        self._line_task = asyncio.create_task(line.run(self._service, settings), name=f"session {effect.session}")
+        self._sessions.open(effect.session, settings, self._config.profiles[effect.profile].deployment)
 
     def _post_of_session(self, session: int, news: News) -> None:
         self.post(news, session)
@@ -300,12 +318,8 @@ class Daemon:
         self._reports.cloud_is("ok")
         self._reports.problem("service", None)
         self._reports.session(self._scribe.session, started=True)
-        for told in self._scribe.recall():
-            self._line_send(told)
-
-    def _line_send(self, event: wire.ClientEvent) -> None:
-        if self._line is not None:
-            self._line.send(event)
+        for told in self._scribe.recall(self._profile):
+            self._sessions.send(told)
 
     def _close(self, effect: CloseSession) -> None:
         self._reason = effect.reason
@@ -320,16 +334,7 @@ class Daemon:
             if effect.failed:
                 self._reports.error(effect.reason, effect.message or effect.reason)
         self._is_open = False
-        if self._line_task is not None:
-            task, self._line_task, self._line = self._line_task, None, None
-            self._leaving.add(task)
-            task.add_done_callback(self._left)
-            task.cancel()
-
-    def _left(self, task: asyncio.Task[None]) -> None:
-        self._leaving.discard(task)
-        if not task.cancelled() and (exc := task.exception()) is not None:
-            logger.error("the session ended in an error of ours", exc_info=exc)
+        self._sessions.close()
 
     def _hear_on(self, effect: Hear) -> None:
         if effect.resume:
@@ -338,79 +343,46 @@ class Daemon:
             self._uplink.hear(self._uplink.end + int(effect.after_s * MICROPHONE_RATE))
         else:
             self._uplink.hear(effect.since)
-        if self._line is not None:
-            self._line.sound_waits()
+        self._sessions.sound_waits()
 
     def _cut(self, *, remembered: bool) -> None:
         heard = self._speaker.cut()
         self._scribe.cut(sum(heard.values()))
         for told in mind.truncations(heard) if remembered else ():
-            self._line_send(told)
+            self._sessions.send(told)
 
     def _when_said(self, sent_ms: int) -> float | None:
         """Return when the sound stood at the microphone that is ``sent_ms`` into what was sent."""
         position = self._uplink.position(sent_ms * MICROPHONE_RATE // 1000)
         return None if position is None else self._clock() - (self._uplink.end - position) / MICROPHONE_RATE
 
-    # --- commands -----------------------------------------------------------------------------------------------------
+    # --- settings -----------------------------------------------------------------------------------------------------
 
-    def _obey(self, message: commands.Message) -> None:
-        try:
-            command = parse(message, self._topics)
-        except CommandError as exc:
-            logger.warning("%s", exc)
-            self._reports.refused(None, exc)
-            self._reports.settings(self._settings)  # a slider that was refused jumps back
-            return
-        match command:
-            case commands.SetSettings():
-                self._change(command.applied(self._settings))
-            case commands.Get():
-                self._reports.again(command.topics)
-            case commands.Ping():
-                pass
-            case _:
-                self._pass_on(command)
-                return
-        self._reports.obeyed(command)
-
-    def _pass_on(self, command: commands.Listen | commands.Stop | commands.End | commands.Say | commands.Ask) -> None:
-        request = self._scribe.asked(command)
-        try:
-            event = order(
-                command,
-                request=request,
-                profile=self._settings.persona,
-                profiles=self._config.profiles,
-                muted=self._settings.mute,
-            )
-        except CommandError as exc:
-            self._scribe.refuse(request, exc)
-            return
-        self._step(event)
-
-    def _change(self, settings: payloads.Settings) -> None:
-        if settings.mute != self._settings.mute:
+    def _apply(self, before: payloads.Settings, settings: payloads.Settings) -> None:
+        """Make other settings hold."""
+        if settings.mute != before.mute:
             logger.info("microphone %s", "muted" if settings.mute else "open")
-            self._ears.reset()
-        self._settings = settings
+        if (settings.mute, settings.wake_enabled) != (before.mute, before.wake_enabled):
+            self._attention.forget()
+        self._adjust_ears()
+        self._rules = rules(self._config, follow_up=settings.follow_up)
         self._speaker.volume(settings.volume)
-        self._settled.save({"mute": settings.mute, "volume": settings.volume})
-        self._reports.settings(settings)
         if settings.mute and not isinstance(self._state, Idle):
             self._step(Ended("muted"))
         self._tell_state()
+
+    def _adjust_ears(self) -> None:
+        settings = self._desk.settings
+        self._attention.adjust(word_rules(self._config.wake, settings.wake_sensitivity, settings.wake_word))
 
     # --- reports ------------------------------------------------------------------------------------------------------
 
     def _tell_all(self) -> None:
         self._tell_state()
-        self._reports.settings(self._settings)
+        self._reports.settings(self._desk.settings)
 
     def _tell_state(self) -> None:
-        self._reports.state(
-            self._state, session=self._scribe.session or None, muted=self._settings.mute, reason=self._reason
-        )
+        self._reports.state(self._state, self._desk.settings, session=self._scribe.session or None, reason=self._reason)
 
 
 def _seen(state: State) -> tuple[Any, ...]:

@@ -5,6 +5,7 @@ import asyncio
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -210,6 +211,35 @@ def _show_config(options: argparse.Namespace) -> int:
     return 0
 
 
+def _wake(options: argparse.Namespace) -> int:
+    config = _config(options)
+    if options.what == "test":
+        from voiced import wakeview
+
+        _log("warning")
+        _until_stopped(lambda: wakeview.show(config, write=_write, width=_columns()))
+        print()
+        return 0
+    if options.directory is None:
+        _say("which recordings? voiced wake tune DIR, with WAV files in DIR/positive/WORD and DIR/negative")
+        return 2
+    from voiced.tuning import tune
+
+    report = tune(config, options.directory, say=_say)
+    if options.svg:
+        try:
+            options.svg.write_text(report.svg())
+        except OSError as exc:
+            raise VoicedError(f"{options.svg} cannot be written: {exc.strerror}") from exc
+        _say(f"the plot: {options.svg}")
+    if options.json:
+        _print_json(report.as_json())
+    else:
+        for line in report.lines():
+            print(line)
+    return 0 if report.words else 1
+
+
 # --- the parser -----------------------------------------------------------------------------------------------------
 
 ANSWER_S = 330.0
@@ -253,6 +283,11 @@ def _parser() -> argparse.ArgumentParser:
     models = add("models", _models, "list wake models, or fetch those that are missing")
     models.add_argument("fetch", nargs="?", choices=["fetch"])
     models.add_argument("--json", action="store_true")
+    wake = add("wake", _wake, "tune wake words on recordings, or watch them live")
+    wake.add_argument("what", choices=["tune", "test"])
+    wake.add_argument("directory", nargs="?", type=Path, metavar="DIR", help="tune: holds positive/ and negative/")
+    wake.add_argument("--svg", type=Path, metavar="FILE", help="tune: where to write the plot")
+    wake.add_argument("--json", action="store_true")
     show = add("config", _show_config, "show the configuration that holds")
     show.add_argument("--schema", action="store_true", help="show its JSON Schema instead")
     return parser
@@ -277,6 +312,10 @@ def _say(line: str) -> None:
 
 def _write(text: str) -> None:
     print(text, end="", flush=True)
+
+
+def _columns() -> int:
+    return shutil.get_terminal_size().columns
 
 
 def _print_json(value: Any) -> None:

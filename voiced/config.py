@@ -12,8 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 Provider = Literal["azure", "azure-preview", "voice-live", "openai", "custom", "simulator"]
 Percent = Annotated[int, Field(ge=0, le=100)]
+Action = Literal["stop", "mute", "listen", "end", "volume_up", "volume_down"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$", max_length=64)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+EVERY_WORD = "all"
+"""The active wake word, where no single one was chosen."""
 
 _ENDPOINT = "https://RESOURCE.openai.azure.com"
 
@@ -76,8 +80,22 @@ class WakeWordConfig(_Section):
     """Name of a model, see ``voiced models``."""
     threshold: Fraction | None = None
     """Score that counts as heard; overrides ``wake.sensitivity``."""
+    patience: int | None = Field(default=None, ge=1, le=25)
+    """How many of the last ``window`` scores (80 ms each) must reach it; default: what measured best."""
+    window: int | None = Field(default=None, ge=1, le=25)
+    """Default: ``patience``, so all in a row."""
     profile: str = "default"
-    """The profile it starts."""
+    """Who answers."""
+    action: Action | None = None
+    """A command word, instead of a profile: acts at once, here, without the service."""
+
+    @model_validator(mode="after")
+    def _one_meaning(self) -> "WakeWordConfig":
+        if self.action is not None and "profile" in self.model_fields_set:
+            raise ValueError("action: a word has a profile or an action; leave one of them out")
+        if self.window is not None and self.window < (self.patience or self.window + 1):
+            raise ValueError("window: needs a patience, and must not be less")
+        return self
 
 
 class WakeConfig(_Section):
@@ -87,6 +105,18 @@ class WakeConfig(_Section):
     """0 (deaf) to 1 (jumpy)."""
     models_dir: str = ""
     """Folder with further openWakeWord ``.onnx`` models."""
+    gate: Literal["on", "off"] = "on"
+    """``off``: the models score silence too, at ten times the cost in a quiet room."""
+    near_miss: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Fraction of the threshold from which a score that wakes nobody is told."""
+    clips: bool = False
+    """Whether about 3 s of sound around each wake and near miss are kept as files."""
+    clips_max: int = Field(default=50, ge=1, le=10_000)
+    """How many; beyond them the oldest are deleted."""
+    clips_days: float = Field(default=7.0, gt=0, le=3650)
+    """Days after which they are deleted."""
+    clips_dir: str = ""
+    """Folder; default: ``clips`` in the state directory."""
     words: tuple[WakeWordConfig, ...] = Field(default=(WakeWordConfig(model="hey_jarvis"),), min_length=1)
 
 
@@ -154,6 +184,12 @@ class ProfileConfig(_Section):
     )
     language: str = Field(default="en", pattern=r"^([a-z]{2,3})?$")
     """What the person speaks, ISO 639-1; empty: not said."""
+    deployment: str = ""
+    """Azure: a deployment, OpenAI: a model; empty: ``realtime.deployment``."""
+    chime: bool | None = None
+    """Overrides ``audio.chime``."""
+    history: Literal["shared", "own"] = "shared"
+    """Whose turns a new session is told: those of all profiles that share, or its own alone, told to no other."""
     turn_detection: Literal["server_vad", "semantic_vad"] = "server_vad"
     vad_threshold: Fraction = 0.5
     """``server_vad``: how loud speech must be."""
@@ -236,6 +272,12 @@ class Config(_Section):
             if word.profile not in self.profiles:
                 known = ", ".join(sorted(self.profiles))
                 raise ValueError(f'wake.words[{number}].profile: there is no "{word.profile}"; there are: {known}')
+        models = [word.model for word in self.wake.words]
+        for number, model in enumerate(models):
+            if model in models[:number]:
+                raise ValueError(f'wake.words[{number}].model: "{model}" stands there twice')
+            if model == EVERY_WORD:
+                raise ValueError(f'wake.words[{number}].model: no word may be called "{EVERY_WORD}"; rename the file')
         return self
 
     def unmet(self) -> list[str]:
@@ -247,4 +289,6 @@ class Config(_Section):
             wishes.append('conversation.connect = "speech" is not built yet; the session opens at the wake word')
         if self.audio.echo_cancellation == "on":
             wishes.append("no echo canceller in this version; the microphone is held back while an answer plays")
+        if self.realtime.provider in {"custom", "simulator"} and any(one.deployment for one in self.profiles.values()):
+            wishes.append(f'provider "{self.realtime.provider}" has one model; the deployment of a profile is ignored')
         return wishes

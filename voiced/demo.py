@@ -61,8 +61,11 @@ class Witness:
                     self.states.append(state["state"])
                     self._tell("state", state["state"] + (" (follow-up)" if state["follow_up"] else ""))
             case "event/wake":
-                self.wake = json.loads(text)
-                self._tell("wake", f"{self.wake['wake_word']}, score {self.wake['score']}")
+                event = json.loads(text)
+                if event["event_type"] == "detected":
+                    self.wake = event
+                what = "wake" if event["event_type"] == "detected" else "near miss"
+                self._tell(what, f"{event['wake_word']}, score {event['score']}")
             case "event/session":
                 event = json.loads(text)
                 self._tell("session", event["event_type"] + (f": {event['reason']}" if event["reason"] else ""))
@@ -81,7 +84,7 @@ class Witness:
         self._tell("turn", f"{event['outcome']}; first sound {first} ms after the end of speech")
 
     def _tell(self, what: str, text: str) -> None:
-        self.say(f"{time.monotonic() - self.began:7.2f} s  {what:<8} {text}")
+        self.say(f"{time.monotonic() - self.began:7.2f} s  {what:<9} {text}")
 
 
 async def run(environ: Mapping[str, str], *, keep: Path | None, say: Callable[[str], None]) -> dict[str, Any]:

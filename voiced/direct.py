@@ -33,7 +33,7 @@ async def ask(config: Config, environ: Mapping[str, str], text: str, *, write: C
         url = None
         if config.realtime.provider == "simulator":
             url = (await parts.enter_async_context(Simulator(record=False))).url
-        where = endpoint(config.realtime, url=url)
+        where = endpoint(config.realtime, url=url, model=config.profiles["default"].deployment)
         settings = session_settings(config, "default", where.dialect)
         credentials = await parts.enter_async_context(Credentials(config.realtime, environment=environ))
         silent = asyncio.Event()

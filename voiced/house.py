@@ -9,18 +9,23 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from voiced import __version__
 from voiced.app import Daemon, Parts
-from voiced.config import AudioConfig, Config
+from voiced.config import EVERY_WORD, AudioConfig, Config
 from voiced.core import discovery
 from voiced.core.ears import Ears
+from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE
 from voiced.core.mqtt import payloads
 from voiced.core.mqtt.topics import Topics
 from voiced.core.playout import PlayoutEvent
 from voiced.core.realtime.endpoint import Endpoint, endpoint
-from voiced.core.wake import WakeRules, WordRule, threshold_of
+from voiced.core.reference import Reference, ReferenceModels
+from voiced.core.wake import WakeRules
+from voiced.core.words import choices, word_rules
 from voiced.edge.broker import MqttBroker
+from voiced.edge.clips import ClipFolder
 from voiced.edge.credentials import Credentials
 from voiced.edge.machine import load_meter
 from voiced.edge.models import find_models
@@ -103,15 +108,20 @@ async def opened(
         VoicedError: If a part that cannot come by itself later is missing: a model, a file, a password.
 
     """
-    ears = _ears(config)
+    ears, reference = make_ears(config)
+    state = state_directory(environ)
     async with AsyncExitStack() as parts:
         if config.realtime.provider == "simulator" and simulator is None:
             simulator = await parts.enter_async_context(Simulator(record=False))
             logger.warning("no cloud service is configured: a simulator with canned answers stands in for it")
-        where = endpoint(config.realtime, url=None if simulator is None else simulator.url)
+        where_url = None if simulator is None else simulator.url
+        where = endpoint(config.realtime, url=where_url)
         credentials = await parts.enter_async_context(Credentials(config.realtime, environment=environ))
         broker = await _broker(config, parts)
         reports = Reports(broker=broker, config=config, machine=load_meter(), today=lambda: datetime.now(UTC))
+        clips = _clips(config, state / "clips")
+        if clips is not None:
+            parts.enter_context(clips)
         # The daemon exists before the first playout event: nothing plays before it says so.
         daemons: list[Daemon] = []
         loop = asyncio.get_running_loop()
@@ -120,7 +130,7 @@ async def opened(
             loop.call_soon_threadsafe(daemons[0].post, event)
 
         microphone, speaker = await parts.enter_async_context(
-            open_sound(sound or sound_settings(config.audio), notify=heard, give_up=give_up)
+            open_sound(sound or sound_settings(config.audio), notify=heard, give_up=give_up, tap=reference.played)
         )
         daemon = Daemon(
             config,
@@ -129,10 +139,16 @@ async def opened(
                 microphone=microphone,
                 ears=ears,
                 speaker=speaker,
-                service=RealtimeService(where, credentials, ca_file=config.realtime.ca_file),
-                settled=SettingsFile(state_directory(environ) / "settings.json"),
+                service=RealtimeService(
+                    where,
+                    credentials,
+                    named=lambda model: endpoint(config.realtime, url=where_url, model=model),
+                    ca_file=config.realtime.ca_file,
+                ),
+                settled=SettingsFile(state / "settings.json"),
                 resampler=Resampler,
                 clock=time.monotonic,
+                clips=clips if config.wake.clips else None,
             ),
             reports,
         )
@@ -196,7 +212,7 @@ async def _watch(house: House, supervisor: Supervisor) -> None:
         is_away = not house.broker.connected and now - last_connected <= GRACE_S
         house.reports.problem("mqtt", None if is_away else house.broker.problem)
         due = now - last_health >= HEALTH_S
-        house.reports.health(overruns=house.microphone.overruns, always=due)
+        house.reports.health(overruns=house.microphone.overruns, vetoed=house.daemon.vetoed, always=due)
         if due:
             last_health = now
         if not is_ready and (frames or missing):
@@ -222,20 +238,49 @@ async def _broker(config: Config, parts: AsyncExitStack) -> Broker:
         name=config.device.name,
         area=config.device.area,
         wake_words=tuple(word.model for word in config.wake.words),
+        active_words=choices(config.wake),
+        personas=tuple(config.profiles),
     )
     message = discovery.device_message(device) if config.mqtt.discovery else None
     return await parts.enter_async_context(MqttBroker(config=config.mqtt, topics=topics, discovery=message))
 
 
-def _ears(config: Config) -> Ears:
+def make_ears(config: Config) -> tuple[Ears, Reference]:
+    """Return the ears, and what must be told all that is played.
+
+    Raises:
+        ModelError: If a wake model is missing or broken.
+
+    """
     words = config.wake.words
     models = WakeModels(find_models(config.wake.models_dir), [word.model for word in words])
-    usual = threshold_of(config.wake.sensitivity)
     rules = WakeRules(
-        words=tuple(WordRule(word.model, usual if word.threshold is None else word.threshold) for word in words),
+        words=word_rules(config.wake, config.wake.sensitivity, EVERY_WORD),
+        near_miss=config.wake.near_miss,
         cold_steps=models.cold_steps,
     )
-    return Ears(speech=Vad(), score=models, forget=models.reset, rules=rules)
+
+    def make() -> ReferenceModels:
+        twin = models.twin()
+        return ReferenceModels(twin, twin.reset)
+
+    reference = Reference(
+        make=make,
+        resample=Resampler(SERVICE_RATE, MICROPHONE_RATE).feed,
+        thresholds=[rule.threshold for rule in rules.words],
+        cold_steps=rules.cold_steps,
+    )
+    gated = config.wake.gate == "on"
+    ears = Ears(speech=Vad(), score=models, forget=models.reset, rules=rules, gate=gated, reference=reference)
+    return ears, reference
+
+
+def _clips(config: Config, usual: Path) -> ClipFolder | None:
+    """Return where clips are kept. Old ones are deleted there even if there are to be no more."""
+    folder = Path(config.wake.clips_dir).expanduser() if config.wake.clips_dir else usual
+    if not config.wake.clips and not folder.is_dir():
+        return None
+    return ClipFolder(folder, most=config.wake.clips_max, days=config.wake.clips_days)
 
 
 def _info(config: Config) -> payloads.Info:
@@ -251,7 +296,12 @@ def _info(config: Config) -> payloads.Info:
         wake_words=tuple(word.model for word in config.wake.words),
         voices=tuple(sorted({profile.voice for profile in config.profiles.values()})),
         personas=tuple(config.profiles),
-        features=("follow_up", "wake_barge_in", *(("transcripts",) if config.mqtt.transcripts != "off" else ())),
+        features=(
+            "follow_up",
+            "wake_barge_in",
+            "near_misses",
+            *(("transcripts",) if config.mqtt.transcripts != "off" else ()),
+        ),
     )
 
 

@@ -1,6 +1,7 @@
-"""The line to the service during one session: microphone out, events in."""
+"""The line to the service: microphone out, events in; one for each session."""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 
@@ -10,6 +11,8 @@ from voiced.core.states import SessionLost, SessionReady
 from voiced.core.uplink import Uplink
 from voiced.errors import ServiceError
 from voiced.ports import Resample, Service, Session
+
+logger = logging.getLogger(__name__)
 
 CHUNK = MICROPHONE_RATE * 40 // 1000
 """Least samples sent at once: 40 ms; smaller ones cost more than they save."""
@@ -43,6 +46,7 @@ class Line:
         self._post = post
         self._outgoing: deque[ClientEvent] = deque()
         self._more = asyncio.Event()
+        self._deaf = False
         self.model: str | None = None
 
     def send(self, event: ClientEvent) -> None:
@@ -54,10 +58,14 @@ class Line:
         """Say that the uplink has something."""
         self._more.set()
 
-    async def run(self, service: Service, settings: SessionSettings) -> None:
+    def leave_the_sound(self) -> None:
+        """Take nothing more of the uplink: from now on it may hold what the next session is to hear."""
+        self._deaf = True
+
+    async def run(self, service: Service, settings: SessionSettings, model: str = "") -> None:
         """Open the session and keep it until cancelled, or until it is lost; then say so."""
         try:
-            async with service.open(settings) as session:
+            async with service.open(settings, model=model) as session:
                 self.model = session.model
                 self._post(self._number, SessionReady())
                 async with asyncio.TaskGroup() as tasks:
@@ -75,13 +83,77 @@ class Line:
             self._more.clear()
             while self._outgoing:
                 await session.send(self._outgoing.popleft())
-            while self._uplink.waiting >= CHUNK:
+            while not self._deaf and self._uplink.waiting >= CHUNK:
                 sound = self._uplink.take(min(CATCH_UP, self._uplink.waiting // CHUNK * CHUNK))
                 converted: Samples = self._resample.feed(sound)
                 if len(converted):
                     await session.send(AppendAudio(converted.tobytes()))
                 while self._outgoing:
                     await session.send(self._outgoing.popleft())
+
+
+class Sessions:
+    """The session going on, and those that are being left.
+
+    Args:
+        service: Where they are opened.
+        uplink: What the service is to hear.
+        resampler: Makes converters from one rate to another.
+        post: Takes what happens, with the number of its session.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        service: Service,
+        uplink: Uplink,
+        resampler: Callable[[int, int], Resample],
+        post: Callable[[int, SessionReady | SessionLost | ServerEvent], None],
+    ) -> None:
+        self._service = service
+        self._uplink = uplink
+        self._resampler = resampler
+        self._post = post
+        self._line: Line | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    def open(self, number: int, settings: SessionSettings, model: str) -> None:
+        """Begin to connect; ``model``: another one than configured, if not empty."""
+        self._uplink.restart()
+        line = Line(number, uplink=self._uplink, resampler=self._resampler, post=self._post)
+        self._line = line
+        self._task = asyncio.create_task(line.run(self._service, settings, model), name=f"session {number}")
+
+    def send(self, event: ClientEvent) -> None:
+        """Tell the service, if there is a session."""
+        if self._line is not None:
+            self._line.send(event)
+
+    def sound_waits(self) -> None:
+        """Say that the uplink has something."""
+        if self._line is not None:
+            self._line.sound_waits()
+
+    def close(self) -> None:
+        """Leave the session, without waiting for that."""
+        if self._line is not None and self._task is not None:
+            self._line.leave_the_sound()
+            task, self._task, self._line = self._task, None, None
+            self._leaving.add(task)
+            task.add_done_callback(self._left)
+            task.cancel()
+
+    async def left(self, timeout_s: float) -> None:
+        """Wait until all are left, but no longer than ``timeout_s``."""
+        if self._leaving:
+            await asyncio.wait(self._leaving, timeout=timeout_s)
+
+    def _left(self, task: asyncio.Task[None]) -> None:
+        self._leaving.discard(task)
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            logger.error("the session ended in an error of ours", exc_info=exc)
 
 
 def _first(group: BaseExceptionGroup[ServiceError]) -> ServiceError:

@@ -8,10 +8,11 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from voiced.core.evidence import Clip
 from voiced.core.frames import Frame, Samples
 from voiced.core.mqtt.payloads import BrokerHealth
 from voiced.core.realtime.events import ClientEvent, ServerEvent, SessionSettings
-from voiced.core.wake import Wake
+from voiced.core.wake import NearMiss, Wake, WordRule
 
 
 class Microphone(Protocol):
@@ -35,11 +36,41 @@ class Microphone(Protocol):
 class Ears(Protocol):
     """Frames in, wakes out: gate and wake models."""
 
+    @property
+    def open(self) -> bool:
+        """Whether the gate lets sound through to the models now."""
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """The newest row of scores, in the order of the words; the same object until there is another one."""
+
+    @property
+    def vetoed(self) -> int:
+        """Wakes since the start that did not count because the speaker said the word."""
+
     def feed(self, frame: Frame) -> Wake | None:
         """Take the next frame; return a wake word heard in it. May take milliseconds."""
 
+    def near_misses(self) -> list[NearMiss]:
+        """Return what came near a wake since the last call, oldest first."""
+
+    def adjust(self, words: tuple[WordRule, ...]) -> None:
+        """Let the words count by other thresholds from the next frame on.
+
+        Raises:
+            ValueError: If they are not the words there were, in their order.
+
+        """
+
     def reset(self) -> None:
         """Forget everything heard: after un-muting, or a gap in the sound."""
+
+
+class Clips(Protocol):
+    """Where recordings of wakes and near misses are kept."""
+
+    def keep(self, clip: Clip) -> None:
+        """Keep ``clip``, from any thread; never waits, and a disk that refuses is logged."""
 
 
 class Speaker(Protocol):
@@ -102,8 +133,12 @@ class Session(Protocol):
 class Service(Protocol):
     """The Realtime service."""
 
-    def open(self, settings: SessionSettings) -> AbstractAsyncContextManager[Session]:
+    def open(self, settings: SessionSettings, *, model: str = "") -> AbstractAsyncContextManager[Session]:
         """Connect and set up; on entry the session takes sound. Closes with code 1000 on leaving.
+
+        Args:
+            settings: What the session is opened with.
+            model: Deployment or model instead of the configured one, if not empty.
 
         Raises:
             RefusedError: On entry, if it said no.

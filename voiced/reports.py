@@ -13,7 +13,7 @@ from voiced.config import Config
 from voiced.core import states
 from voiced.core.mqtt import commands, payloads
 from voiced.core.turns import Draft
-from voiced.core.wake import Wake
+from voiced.core.wake import NearMiss, Wake
 from voiced.errors import CommandError
 from voiced.ports import Broker, Machine
 
@@ -33,9 +33,17 @@ class Reports:
     _problems: dict[str, payloads.Problem] = field(default_factory=dict)
     _last_error: payloads.LastError | None = None
     _stale: bool = True
+    _detected: int = 0
+    _near_misses: int = 0
 
     def state(
-        self, state: states.State, *, session: str | None, muted: bool, reason: str | None, starting: bool = False
+        self,
+        state: states.State,
+        settings: payloads.Settings,
+        *,
+        session: str | None,
+        reason: str | None,
+        starting: bool = False,
     ) -> None:
         """Publish ``state``."""
         talk = None if isinstance(state, states.Idle) else state.talk
@@ -47,7 +55,8 @@ class Reports:
                 session=session if talk else None,
                 turn=(talk.turn or None) if talk else None,
                 follow_up=isinstance(state, states.Listening) and state.follow_up,
-                muted=muted,
+                muted=settings.mute,
+                wake_enabled=settings.wake_enabled,
                 reason=reason,
                 source=talk.source if talk else None,
             ).json_text(),
@@ -67,17 +76,30 @@ class Reports:
         """Publish ``info``."""
         self.broker.keep("info", info.json_text())
 
-    def wake(self, wake: Wake) -> None:
-        """Publish an accepted wake word."""
-        time = self.today()
-        self.broker.keep(
-            "wake",
-            payloads.Wake(
-                time=time, wake_word=wake.word, score=round(wake.score, 3), threshold=wake.threshold
-            ).json_text(),
-        )
+    def wake(self, wake: Wake, action: payloads.Action | None = None) -> None:
+        """Publish an accepted wake word; ``action``: of a command word."""
+        self._detected += 1
+        heard = {
+            "time": self.today(),
+            "wake_word": wake.word,
+            "score": round(wake.score, 3),
+            "threshold": wake.threshold,
+            "action": action,
+        }
+        self.broker.keep("wake", payloads.Wake.model_validate(heard).json_text())
+        self._woken(payloads.WakeEvent.model_validate({**heard, "event_type": "detected"}))
+
+    def near_miss(self, near: NearMiss) -> None:
+        """Publish a score that came near the threshold and did not wake."""
+        self._near_misses += 1
         self._woken(
-            payloads.WakeEvent(event_type="detected", time=time, wake_word=wake.word, score=round(wake.score, 3))
+            payloads.WakeEvent(
+                event_type="near_miss",
+                time=self.today(),
+                wake_word=near.word,
+                score=round(near.score, 3),
+                threshold=near.threshold,
+            )
         )
 
     def called(self, source: states.Source) -> None:
@@ -149,8 +171,15 @@ class Reports:
         self._stale |= cloud != self.cloud
         self.cloud = cloud
 
-    def health(self, *, overruns: int, always: bool = False) -> None:
-        """Publish ``health`` if something changed, or ``always``."""
+    def health(self, *, overruns: int, vetoed: int = 0, always: bool = False) -> None:
+        """Publish ``health`` if something changed, or ``always``.
+
+        Args:
+            overruns: How often sound was lost since the start.
+            vetoed: Wakes dropped since then because the speaker said the word.
+            always: Even if nothing changed.
+
+        """
         if not (self._stale or always):
             return
         self._stale = False
@@ -168,6 +197,7 @@ class Reports:
                 "cpu_temperature": usage.temperature,
                 "mqtt": self.broker.health,
                 "last_error": self._last_error,
+                "wake": {"detected": self._detected, "near_misses": self._near_misses, "vetoed": vetoed},
             }
         )
         self.broker.keep("health", health.json_text())

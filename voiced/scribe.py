@@ -37,7 +37,7 @@ class Scribe:
         self._clock = clock
         self._when_said = when_said
         self._book = TurnBook(transcribes=transcriber(config) is not None)
-        self._memory: deque[tuple[float, str, str]] = deque(maxlen=config.conversation.memory_turns)
+        self._memories: dict[str | None, deque[tuple[float, str, str]]] = {}
         self._requests: dict[int, commands.Command] = {}
         self._wake_word: str | None = None
         self.session = ""
@@ -97,6 +97,7 @@ class Scribe:
         draft = Draft(
             number=begun.turn,
             session=self.session,
+            profile=profile,
             source=begun.source,
             wake_word=self._wake_word if begun.source == "wake_word" else None,
             language=spoken_to.language or None,
@@ -130,18 +131,23 @@ class Scribe:
             turn = draft.turn()
             self._reports.turn_ended(turn)
             if turn.user.text and turn.assistant.text:
-                self._memory.append((now, turn.user.text, turn.assistant.text))
+                self._memory(draft.profile).append((now, turn.user.text, turn.assistant.text))
             command = self._requests.pop(draft.request, None) if draft.request is not None else None
             if command is not None:
                 self._answer(command, turn)
 
-    def recall(self) -> list[wire.ClientEvent]:
-        """Return what a new session is told of turns before it."""
+    def recall(self, profile: str) -> list[wire.ClientEvent]:
+        """Return what a new session of ``profile`` is told of turns before it."""
         told: list[wire.ClientEvent] = []
-        for over, user, answer in self._memory:
+        for over, user, answer in self._memory(profile):
             if self._clock() - over < MEMORY_S:
                 told += [wire.CreateMessage("user", user), wire.CreateMessage("assistant", answer)]
         return told
+
+    def _memory(self, profile: str) -> deque[tuple[float, str, str]]:
+        """Return the profile's own memory, or the shared one."""
+        key = profile if self._config.profiles[profile].history == "own" else None
+        return self._memories.setdefault(key, deque(maxlen=self._config.conversation.memory_turns))
 
     # --- who asked ----------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ import argparse
 import importlib
 import json
 
-BENCHES = ("start",)
+BENCHES = ("ears", "start", "wakes")
 
 
 def main() -> None:

@@ -258,9 +258,11 @@ def _follow(state: Processing | Responding | Finishing, ended: tuple[Effect, ...
 
 
 def _interrupted(state: Active, event: Woken | Called | Asked | Stopped, now: float, rules: Rules) -> Step:
-    """A person wants something else: by wake word, button, text or stop."""
+    """A person wants something else, or somebody else: by wake word, button, text or stop."""
     talk, effects = state.talk, _silenced(state)
     match event:
+        case Woken() if event.profile != talk.profile:
+            return _anew(state, event, now, rules)
         case Stopped() if isinstance(state, Responding | Finishing) and not _is_lost(state):
             quiet, after = _follow(state, effects, now, rules)
             return quiet, (*after, *_accepted(event.request))
@@ -271,21 +273,14 @@ def _interrupted(state: Active, event: Woken | Called | Asked | Stopped, now: fl
             heard = () if hears(state, rules) else (Chime("wake"), Hear(_since(event, rules)))
             return replace(state, talk=replace(talk, follows=True, by_voice=True)), (*heard, *accepted)
         case Woken() | Called() | Asked() if isinstance(state, Connecting) or _is_lost(state):
-            rest, after = _rest(state, "interrupted")
-            again, more = _idle(_idle_of(rest), event, now, rules)
-            return again, (*after, *more)
+            return _anew(state, event, now, rules)
         case Woken() | Called():
-            since = _since(event, rules)
             wait_s = _wait_s(event, rules)
             source: Source = "wake_word" if isinstance(event, Woken) else event.source
             talk = replace(talk, follows=True, by_voice=True, literal=False, wait_s=wait_s, source=source)
             accepted = _accepted(event.request if isinstance(event, Called) else None)
-            return Listening(talk, min(now + wait_s, max(now, talk.ends))), (
-                *effects,
-                Chime("wake"),
-                Hear(since),
-                *accepted,
-            )
+            told = (*effects, Chime("wake"), Hear(_since(event, rules)), *accepted)
+            return Listening(talk, min(now + wait_s, max(now, talk.ends))), told
         case Asked():
             talk = _typed(talk, event)
             return Processing(talk, now + rules.answer_s), (
@@ -293,6 +288,13 @@ def _interrupted(state: Active, event: Woken | Called | Asked | Stopped, now: fl
                 BeginTurn(talk.turn, "mqtt", event.request, _typed_text(event)),
                 *(Send(first) for first in _opening(event)),
             )
+
+
+def _anew(state: Active, event: Woken | Called | Asked, now: float, rules: Rules) -> Step:
+    """End this conversation and begin another one, with a session of its own."""
+    _, ended = _rest(state, "interrupted")
+    again, begun = _idle(Idle(state.talk.session), event, now, rules)
+    return again, (*ended, *begun)
 
 
 def _silenced(state: Active) -> tuple[Effect, ...]:
@@ -394,7 +396,3 @@ def _busy(state: Active, event: Asked) -> bool:
 
 def _is_lost(state: Active) -> bool:
     return isinstance(state, Finishing) and state.lost
-
-
-def _idle_of(state: State) -> Idle:
-    return state if isinstance(state, Idle) else Idle(state.talk.session)

@@ -1,16 +1,23 @@
 """Frames in, wakes out: gate, wake models and judgement joined. Models and voice detector come from outside."""
 
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from voiced.core.frames import FRAME, MICROPHONE_RATE, STEP, Frame, Samples, seconds
 from voiced.core.gate import RING_STEPS, Gate, Passage
-from voiced.core.wake import Wake, WakeJudge, WakeRules
+from voiced.core.reference import Reference
+from voiced.core.wake import NearMiss, Wake, WakeJudge, WakeRules, WordRule
 
 SILENCE_DB = -96.0
 """Level of a frame of zeros, and the least there is."""
+
+BITE = 2
+"""Steps scored in one call at most: eight times real time. When the gate opens, two seconds wait; all at once they
+would hold up everything else for 60 ms on a small machine."""
 
 
 class Ears:
@@ -22,10 +29,12 @@ class Ears:
         forget: Makes the next call of ``score`` begin anew.
         rules: When a word counts as heard, in the order of the scores.
         gate: ``False`` lets all sound through to the models (``gate = "off"``).
+        reference: What the speaker plays; a word it says does not count at the microphone.
+        bite: Steps scored in one call at most, above 0.
 
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by name, and each a part or a rule
         self,
         *,
         speech: Callable[[Samples], bool],
@@ -33,16 +42,21 @@ class Ears:
         forget: Callable[[], None],
         rules: WakeRules,
         gate: bool = True,
+        reference: Reference | None = None,
+        bite: int = BITE,
     ) -> None:
         self._speech = speech
         self._score = score
         self._forget = forget
         self._gated = gate
         # As many rows as patience asks for must mean something when the gate opens.
-        patience = max((rule.patience for rule in rules.words), default=1)
+        patience = max((rule.steps for rule in rules.words), default=1)
         ring = max(RING_STEPS, rules.cold_steps + patience)
         self._gate = Gate(always_open=not gate, ring_steps=ring)
         self._judge = WakeJudge(rules)
+        self._reference = reference
+        self._bite = bite
+        self._waiting: deque[_Step] = deque()
         self._next: int | None = None
         self._last: Frame | None = None
         self._frames = self._open_frames = 0
@@ -77,8 +91,20 @@ class Ears:
         """Seconds of those with the gate open."""
         return seconds(self._open_frames * FRAME, MICROPHONE_RATE)
 
+    @property
+    def vetoed(self) -> int:
+        """Wakes that did not count because the speaker said the word."""
+        return self._judge.vetoed
+
+    def near_misses(self) -> list[NearMiss]:
+        """Return what came near a wake since the last call and is over, oldest first."""
+        return self._judge.near_misses(self._next or 0)
+
     def feed(self, frame: Frame) -> Wake | None:
-        """Take the next frame; return a wake word heard in it. A gap before it makes the ears forget."""
+        """Take the next frame; return a wake word heard in it or shortly before. Never scores more than a bite.
+
+        A gap before the frame makes the ears forget.
+        """
         if frame.start != self._next:
             self.reset()
         self._next = frame.end
@@ -87,23 +113,63 @@ class Ears:
         passage = self._gate.feed(frame.samples, voiced=voiced)
         self._frames += 1
         self._open_frames += self._gate.open
-        return None if passage is None else self._listen(passage, frame.end)
+        if self._reference is not None:
+            self._reference.listen(frame.end, self._bite)
+        if passage is not None:
+            self._queue(passage, frame.end)
+        return self._listen() if self._waiting else None
+
+    def adjust(self, words: tuple[WordRule, ...]) -> None:
+        """Let the words count by other rules from the next step on.
+
+        Raises:
+            ValueError: If they are not the words there were, in their order.
+
+        """
+        self._judge.adjust(words)
+        if self._reference is not None:
+            self._reference.adjust([rule.threshold for rule in words])
 
     def reset(self) -> None:
         """Forget everything heard: after un-muting, or a gap in the sound."""
         self._gate.reset()
+        self._waiting.clear()
+        self._judge.restart()
+        if self._reference is not None:
+            self._reference.reset()
         self._next = None
         self._scores = self._silent
 
-    def _listen(self, passage: Passage, end: int) -> Wake | None:
-        """Score and judge; of several wakes in a catch-up the first counts."""
-        if passage.fresh:
+    def _queue(self, passage: Passage, end: int) -> None:
+        steps = passage.samples.reshape(-1, STEP)
+        begin = end - len(passage.samples)
+        for number, samples in enumerate(steps):
+            self._waiting.append(_Step(samples, begin + (number + 1) * STEP, fresh=passage.fresh and not number))
+
+    def _listen(self) -> Wake | None:
+        """Score and judge a bite; of several wakes the first counts."""
+        if self._waiting[0].fresh:
             self._forget()
             self._judge.restart()
-        rows = self._score(passage.samples)
+        bite = [self._waiting.popleft()]
+        while self._waiting and len(bite) < self._bite and not self._waiting[0].fresh:
+            bite.append(self._waiting.popleft())
+        rows = self._score(bite[0].samples if len(bite) == 1 else np.concatenate([step.samples for step in bite]))
         first: Wake | None = None
-        for row, ahead in zip(rows, range(len(rows) - 1, -1, -1), strict=True):
-            wake = self._judge.judge(row, end - ahead * STEP)
+        for step, row in zip(bite, rows, strict=True):
+            barred = None if self._reference is None else self._reference.barred(step.end)
+            wake = self._judge.judge(row, step.end, barred=barred)
             first = first or wake
         self._scores = rows[-1]
         return first
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """Sound that waits to be scored."""
+
+    samples: Samples
+    end: int
+    """Microphone position."""
+    fresh: bool
+    """It does not follow on the step before."""

@@ -1,9 +1,13 @@
-"""From a command that somebody sent to an event of the conversation."""
+"""From a command that somebody sent, or a word that somebody said, to an event of the conversation."""
 
 from collections.abc import Collection
 
+from voiced.config import WakeWordConfig
 from voiced.core.mqtt import commands
-from voiced.core.states import Asked, Called, Ended, Event, Stopped
+from voiced.core.mqtt.payloads import Settings
+from voiced.core.states import Asked, Called, Ended, Event, Stopped, Woken
+from voiced.core.wake import Wake
+from voiced.core.words import VOLUME_STEP
 from voiced.errors import CommandError
 
 
@@ -50,3 +54,22 @@ def order(
             if muted:
                 raise CommandError("the microphone is muted; unmute it first", code="unavailable")
             return Called("mqtt", command.profile or profile, command.timeout_s, request)
+
+
+def spoken(word: WakeWordConfig, wake: Wake, settings: Settings) -> Event | Settings:
+    """Return what a word that was heard means: something for the conversation, or other settings."""
+    match word.action:
+        case None:
+            return Woken(wake, word.profile)
+        case "listen":
+            return Woken(wake, settings.persona)
+        case "stop":
+            return Stopped()
+        case "end":
+            return Ended("wake_word")
+        case "mute":
+            return settings.model_copy(update={"mute": True})
+        case "volume_up":
+            return settings.model_copy(update={"volume": min(100, settings.volume + VOLUME_STEP)})
+        case "volume_down":
+            return settings.model_copy(update={"volume": max(0, settings.volume - VOLUME_STEP)})

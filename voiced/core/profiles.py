@@ -1,9 +1,6 @@
 """What the configuration means: for a session, for the conversation, for the settings at the start."""
 
-from collections.abc import Mapping
-
 from voiced.config import Config
-from voiced.core.mqtt import payloads
 from voiced.core.realtime.events import SemanticVad, ServerVad, SessionSettings
 from voiced.core.states import Rules
 
@@ -44,26 +41,25 @@ def transcriber(config: Config) -> str | None:
     return None if wanted in {"", "off"} else wanted
 
 
-def rules(config: Config) -> Rules:
-    """Return what the configuration means for the conversation."""
+def chimes(config: Config, name: str) -> bool:
+    """Return whether short sounds are played for the profile ``name``."""
+    own = config.profiles[name].chime
+    return config.audio.chime if own is None else own
+
+
+def rules(config: Config, *, follow_up: bool = True) -> Rules:
+    """Return what the configuration means for the conversation, with or without follow-up turns."""
     talk = config.conversation
+    # Follow-up turns that were switched on by hand, where the configuration has none, last as long as usual.
+    wanted = talk.follow_up_s or Rules().follow_up_s
     return Rules(
-        follow_up_s=talk.follow_up_s,
+        follow_up_s=wanted if follow_up else 0.0,
         no_speech_s=talk.no_speech_s,
         max_s=talk.max_s,
         full_duplex=config.audio.echo_cancellation == "off",
     )
 
 
-def remembered(config: Config, saved: Mapping[str, object]) -> payloads.Settings:
-    """Return the settings as last set, where they still make sense, else as configured."""
-    mute, volume = saved.get("mute"), saved.get("volume")
-    word = config.wake.words[0]
-    return payloads.Settings(
-        mute=mute if isinstance(mute, bool) else False,
-        volume=volume if isinstance(volume, int) and 0 <= volume <= 100 else config.audio.volume,
-        wake_sensitivity=config.wake.sensitivity,
-        wake_word=word.model,
-        persona=word.profile,
-        voice=config.profiles[word.profile].voice,
-    )
+def persona_at_first(config: Config) -> str:
+    """Return the profile that a conversation started by hand uses, until somebody chooses."""
+    return next((word.profile for word in config.wake.words if word.action is None), "default")

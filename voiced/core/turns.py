@@ -21,6 +21,7 @@ class Draft:
 
     number: int
     session: str
+    profile: str = "default"
     source: Source
     wake_word: str | None
     language: str | None

@@ -6,7 +6,8 @@ onnxruntime.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -51,7 +52,7 @@ class Classifier:
         for name, constant in graph.constants.items():
             places[name] = self._place(constant)
         steps: list[Step] = []
-        for node in graph.nodes:
+        for node in _fused(graph.nodes, graph.constants):
             inputs = [places[name] for name in node.inputs if name]
             if node.op == "Constant":
                 places[node.outputs[0]] = self._place(_constant(node.attributes))
@@ -81,6 +82,63 @@ class Classifier:
     def _place(self, value: Any) -> int:
         self._values.append(value)
         return len(self._values) - 1
+
+
+_NORMALIZATION = ("ReduceMean", "Sub", "Pow", "ReduceMean", "Add", "Sqrt", "Div", "Mul", "Add")
+
+
+def _fused(nodes: Sequence[Node], constants: Mapping[str, Array]) -> Iterator[Node]:
+    """Yield the nodes with each layer normalization, which older exports spell out in nine, as one."""
+    known = dict(constants)
+    uses = Counter(_uses(nodes))
+    for node in nodes:
+        if node.op == "Constant":
+            known[node.outputs[0]] = _constant(node.attributes)
+    plain = [node for node in nodes if node.op != "Constant"]
+    yield from (node for node in nodes if node.op == "Constant")
+    at = 0
+    while at < len(plain):
+        spelt = plain[at : at + len(_NORMALIZATION)]
+        normal = _normalization(spelt, known)
+        inside = Counter(_uses(spelt))
+        if any(uses[name] != inside[name] for node in spelt[:-1] for name in node.outputs):
+            normal = None  # somebody else wants a value in between
+        yield normal or plain[at]
+        at += len(_NORMALIZATION) if normal else 1
+
+
+def _uses(nodes: Iterable[Node]) -> Iterator[str]:
+    """Yield the values that nodes take, those that only their branches take as well."""
+    for node in nodes:
+        yield from node.inputs
+        for value in node.attributes.values():
+            if isinstance(value, Graph):
+                yield from _uses(value.nodes)
+                yield from value.outputs
+
+
+def _normalization(nodes: Sequence[Node], known: Mapping[str, Array]) -> Node | None:
+    """Return the layer normalization over the last axis that ``nodes`` spell out, if they do."""
+    if tuple(node.op for node in nodes) != _NORMALIZATION:
+        return None
+    mean, centre, square, power, add, root, divide, scale, shift = nodes
+    x, centred = mean.inputs[0], centre.outputs[0]
+    chain = (
+        list(centre.inputs) == [x, mean.outputs[0]],
+        square.inputs[0] == centred,
+        power.inputs[0] == square.outputs[0],
+        add.inputs[0] == power.outputs[0],
+        root.inputs[0] == add.outputs[0],
+        list(divide.inputs) == [centred, root.outputs[0]],
+        scale.inputs[0] == divide.outputs[0],
+        shift.inputs[0] == scale.outputs[0],
+    )
+    last = all(each.attributes.get("axes") == (-1,) and each.attributes.get("keepdims", 1) for each in (mean, power))
+    two, epsilon = known.get(square.inputs[1]), known.get(add.inputs[1])
+    if not (all(chain) and last and two is not None and np.all(two == 2) and epsilon is not None and epsilon.size == 1):
+        return None
+    attributes = {"axis": -1, "epsilon": float(epsilon.reshape(-1)[0])}
+    return Node("LayerNormalization", (x, scale.inputs[1], shift.inputs[1]), shift.outputs, attributes)
 
 
 def _call(function: Function, inputs: Sequence[int], output: int) -> Step:
@@ -151,9 +209,14 @@ def _layer_normalization(attributes: Attributes) -> Function:
 
     def layer_normalization(x: Array, scale: Array, bias: Array | None = None) -> Array:
         over = tuple(range(axis % x.ndim, x.ndim))
-        centred: Array = x - x.mean(axis=over, keepdims=True)
-        normal: Array = centred / np.sqrt(np.mean(centred**2, axis=over, keepdims=True) + epsilon) * scale
-        return normal if bias is None else normal + bias
+        share = np.float32(1 / math.prod(x.shape[axis % x.ndim :]))
+        # np.mean says the same five times slower
+        centred: Array = x - np.add.reduce(x, axis=over, keepdims=True) * share
+        power = np.add.reduce(centred * centred, axis=over, keepdims=True)
+        centred *= scale / np.sqrt(power * share + epsilon)
+        if bias is not None:
+            centred += bias
+        return centred
 
     return layer_normalization
 

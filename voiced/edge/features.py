@@ -5,9 +5,10 @@ network is convolutional without padding in time, so each layer here keeps the t
 only what is new: the same embeddings for an eighth of the work. The weights are read from openWakeWord's own files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -48,6 +49,15 @@ class Mel:
         self._window = stft[0][0, 0].astype(np.float64)  # the cosine of frequency 0 is 1, so the window remains
         self._check(stft[0][:, 0], stft[1][:, 0])
         self._filters = filters[0].astype(np.float32)
+        self._lay_out()
+
+    def twin(self) -> Self:
+        """Return another with the same weights and a memory of its own."""
+        twin = copy(self)
+        twin._lay_out()  # noqa: SLF001 - of its own kind
+        return twin
+
+    def _lay_out(self) -> None:
         self._sound = np.zeros(_OVERLAP + STEP)
         item = self._sound.itemsize
         self._windows = as_strided(self._sound, (_FRAMES, _FFT), (_HOP * item, item))
@@ -97,29 +107,84 @@ class Embedding:
     """
 
     def __init__(self, graph: Graph) -> None:
-        layers, slope, floor = _layers(graph)
-        self._output = np.zeros((1, 1, EMBEDDING), np.float32)
-        self._stages: list[_Stage] = []
-        target = self._output
-        for layer, (times, bands) in reversed(list(zip(layers, _sizes(layers), strict=True))):
-            stage = _Stage(layer, times, bands, target, (slope, floor))
-            self._stages.insert(0, stage)
-            target = stage.new
+        self._layers, slope, floor = _layers(graph)
+        self._activation = slope, floor
+        self._lay_out()
+
+    def twin(self) -> Self:
+        """Return another with the same weights and a memory of its own."""
+        twin = copy(self)
+        twin._lay_out()  # noqa: SLF001 - of its own kind
+        return twin
+
+    def _lay_out(self) -> None:
+        self._one = self._two = self._last = _Chain(self._layers, 1, self._activation)
+        self._steps = 0
 
     def reset(self) -> None:
         """Forget the mel frames so far."""
+        self._steps = 0
+        self._last.forget()
+
+    def __call__(self, mel: Floats) -> Floats:
+        """Take the mel frames of the next step or two, 8 each; return their embeddings, good until the next call.
+
+        The first :data:`COLD_EMBEDDINGS` after a reset mean nothing. Two at once cost a quarter less.
+
+        Returns:
+            Shape (1, 96) or (2, 96).
+
+        """
+        chain = self._one if len(mel) == _FRAMES else self._pair()
+        if chain is not self._last:
+            chain.take_over(self._last)
+            self._last = chain
+        self._steps += len(mel) // _FRAMES
+        return chain(mel, self._steps)
+
+    def _pair(self) -> "_Chain":
+        if self._two is self._one:
+            self._two = _Chain(self._layers, 2, self._activation)
+        return self._two
+
+
+class _Chain:
+    """The layers laid out for so many steps at once."""
+
+    def __init__(self, layers: Sequence[_Convolution], steps: int, activation: tuple[float, float]) -> None:
+        self._output = np.zeros((steps, 1, EMBEDDING), np.float32)
+        self._embeddings: Floats = self._output[:, 0]
+        self._stages: list[_Stage] = []
+        target = self._output
+        for layer, (times, bands) in reversed(list(zip(layers, _sizes(layers, steps), strict=True))):
+            stage = _Stage(layer, times, bands, target, activation)
+            self._stages.insert(0, stage)
+            target = stage.new
+        self._input = self._stages[0].new[:, :, 0]
+        self._ages = [stage.age for stage in self._stages if stage.past]
+        self._runs = [stage.compiled() for stage in self._stages]
+        self._needed = _needed(self._stages, steps)
+
+    def forget(self) -> None:
+        self._output[:] = 0
         for stage in self._stages:
             stage.forget()
 
-    def __call__(self, mel: Floats) -> Floats:
-        """Take the 8 mel frames of the next step; return its embedding, shape (96,), good until the next call."""
-        for stage in self._stages:
-            stage.age()
-        self._stages[0].new[:, :, 0] = mel
-        for stage in self._stages:
-            stage.run()
-        embedding: Floats = self._output[0, 0]
-        return embedding
+    def take_over(self, other: "_Chain") -> None:
+        """Go on where ``other`` is."""
+        for (_, mine), (_, theirs) in zip(self._ages, other._ages, strict=True):  # noqa: SLF001 - of its own kind
+            mine[:] = theirs
+
+    def __call__(self, mel: Floats, steps: int) -> Floats:
+        """Take the next mel frames, with which it will be so many steps since the reset; return the embeddings."""
+        for past, newest in self._ages:
+            past[:] = newest
+        self._input[:] = mel
+        # The last layers need not see what the first cannot make sense of yet.
+        runs = self._runs if steps > COLD_EMBEDDINGS else self._runs[: self._needed[steps - 1]]
+        for run in runs:
+            run()
+        return self._embeddings
 
 
 class _Stage:
@@ -137,9 +202,12 @@ class _Stage:
         height, width = layer.kernel
         size, channels_out = layer.weights.shape
         channels = (size - 1) // (height * width)
-        border, self._past = width // 2, height - 1
-        self._input = np.zeros((times + self._past, bands + 2 * border, channels), np.float32)
-        self.new = self._input[self._past :, border : border + bands]
+        border = width // 2
+        self.times, self.past = times, height - 1
+        self._input = np.zeros((times + self.past, bands + 2 * border, channels), np.float32)
+        self.new = self._input[self.past :, border : border + bands]
+        self.age = self._input[: self.past], self._input[times:]
+        """Where the columns go that are needed again, and where they are."""
         self._patches = np.ones((times * bands, size), np.float32)
         shape = (times, bands, height, width, channels)
         time, band, item = self._input.strides
@@ -148,35 +216,63 @@ class _Stage:
         self._cells = as_strided(
             self._patches, shape, (row * bands, row, width * channels * item, channels * item, item)
         )
-        self._product = np.empty((times, bands, channels_out), np.float32)
-        self._flat = self._product.reshape(times * bands, channels_out)
+        product = np.empty((times, bands, channels_out), np.float32)
+        self._flat = product.reshape(times * bands, channels_out)
+        self._pools: list[tuple[Floats, Floats, Floats]] = []
+        self._values = product
+        if layer.pool[0] == 2:
+            self._pool(self._values[::2], self._values[1::2])
+        if layer.pool[1] == 2:
+            self._pool(self._values[:, ::2], self._values[:, 1::2])
         self._slope = np.float32(slope)
         self._floor = np.full(target.shape, floor, np.float32)  # numpy is slower with a single number
         self._low = np.empty(target.shape, np.float32)
 
+    def _pool(self, one: Floats, other: Floats) -> None:
+        self._values = np.empty(one.shape, np.float32)
+        self._pools.append((one, other, self._values))
+
     def forget(self) -> None:
         self._input[:] = 0
 
-    def age(self) -> None:
-        """Make room for the next columns."""
-        if self._past:
-            self._input[: self._past] = self._input[-self._past :]
+    def compiled(self) -> Callable[[], None]:
+        """Return what runs the layer: names bound once, since looking them up costs as much as small sums do."""
+        patches, cells, neighbours, weights = self._patches, self._cells, self._neighbours, self._layer.weights
+        flat, pools, values, low, target = self._flat, self._pools, self._values, self._low, self._target
+        slope, floor, active = self._slope, self._floor, self._layer.active
+        copy, matmul, multiply, maximum = np.copyto, np.matmul, np.multiply, np.maximum
 
-    def run(self) -> None:
-        np.copyto(self._cells, self._neighbours)
-        np.matmul(self._patches, self._layer.weights, out=self._flat)
-        values = self._product
-        # Pooling first: the activation never decreases, so the greatest stays the greatest, and there is less to do.
-        if self._layer.pool[0] == 2:
-            values = np.maximum(values[::2], values[1::2])
-        if self._layer.pool[1] == 2:
-            values = np.maximum(values[:, ::2], values[:, 1::2])
-        if self._layer.active:
-            np.multiply(values, self._slope, out=self._low)
-            np.maximum(self._low, self._floor, out=self._low)
-            np.maximum(values, self._low, out=self._target)
-        else:
-            self._target[:] = values
+        def run() -> None:
+            copy(cells, neighbours)
+            matmul(patches, weights, flat)
+            # Pooling first: the activation never decreases, so the greatest stays it, and there is less to do.
+            for one, other, greater in pools:
+                maximum(one, other, out=greater)
+            if active:
+                multiply(values, slope, out=low)
+                maximum(low, floor, out=low)
+                maximum(values, low, out=target)
+            else:
+                copy(target, values)
+
+        return run
+
+
+def _needed(stages: Sequence[_Stage], steps: int) -> list[int]:
+    """Return how many of the first layers have to run in each of the cold steps, for the first warm one to be right.
+
+    Args:
+        stages: Laid out for ``steps`` at once.
+        steps: See there; they run if any of the steps needs them, and the last of them is what counts here.
+
+    """
+    needed = [0] * COLD_EMBEDDINGS
+    since = COLD_EMBEDDINGS
+    for number, stage in reversed(list(enumerate(stages, 1))):
+        for step in range(max(0, since), COLD_EMBEDDINGS):
+            needed[step] = max(needed[step], number)
+        since -= -(-stage.past * steps // stage.times)
+    return needed
 
 
 def _layers(graph: Graph) -> tuple[list[_Convolution], float, float]:
@@ -214,16 +310,16 @@ def _convolution(graph: Graph, node: Node) -> _Convolution:
     return _Convolution(np.ascontiguousarray(matrix, np.float32), (height, width), (1, 1), active=False)
 
 
-def _sizes(layers: Sequence[_Convolution]) -> list[tuple[int, int]]:
+def _sizes(layers: Sequence[_Convolution], steps: int) -> list[tuple[int, int]]:
     """Return the columns and bands that go into each layer; make sure that one embedding comes out."""
     sizes: list[tuple[int, int]] = []
-    times, bands, channels = _FRAMES, _BANDS, 1
+    times, bands, channels = steps * _FRAMES, _BANDS, 1
     for layer in layers:
         size, channels_out = layer.weights.shape
         if size != layer.kernel[0] * layer.kernel[1] * channels + 1:
             raise ModelError("the embedding model is not openWakeWord's: its layers do not fit together")
         sizes.append((times, bands))
         times, bands, channels = times // layer.pool[0], bands // layer.pool[1], channels_out
-    if (times, bands, channels) != (1, 1, EMBEDDING):
+    if (times, bands, channels) != (steps, 1, EMBEDDING):
         raise ModelError("the embedding model is not openWakeWord's: its layers give another embedding")
     return sizes

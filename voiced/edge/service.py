@@ -7,7 +7,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
@@ -249,36 +249,49 @@ class RealtimeService:
     """The Realtime service; fits :class:`voiced.ports.Service`."""
 
     def __init__(
-        self, endpoint: Endpoint, credentials: Credentials, *, ca_file: str = "", patience: Patience | None = None
+        self,
+        endpoint: Endpoint,
+        credentials: Credentials,
+        *,
+        named: Callable[[str], Endpoint] | None = None,
+        ca_file: str = "",
+        patience: Patience | None = None,
     ) -> None:
         """Remember where to go; nothing is looked up.
 
         Args:
             endpoint: From :func:`voiced.core.realtime.endpoint.endpoint`.
             credentials: What signs in; closed by whoever made it.
+            named: Returns the endpoint of another deployment or model; ``None``: there is only one.
             ca_file: Certificates to trust instead of the system's, PEM.
             patience: How long each step may take.
 
         """
         self._patience = patience or Patience()
         self._endpoint = endpoint
+        self._named = named
         self._credentials = credentials
         self._ca_file = ca_file
         self._tls: ssl.SSLContext | None = None
 
     @asynccontextmanager
-    async def open(self, settings: SessionSettings) -> AsyncIterator[RealtimeSession]:
+    async def open(self, settings: SessionSettings, *, model: str = "") -> AsyncIterator[RealtimeSession]:
         """Connect and set up; on entry the session takes sound. Closes with code 1000 on leaving.
+
+        Args:
+            settings: What the session is opened with.
+            model: Deployment or model instead of the configured one, if not empty.
 
         Raises:
             RefusedError: On entry, if it said no.
             ServiceError: On entry, if it cannot be reached in time.
 
         """
-        session = await self._connected()
+        there = self._named(model) if model and self._named is not None else self._endpoint
+        session = await self._connected(there)
         try:
             await session.set_up(settings)
-            logger.info("Session %s with %s is open", session.session_id, self._endpoint.describe())
+            logger.info("Session %s with %s is open", session.session_id, there.describe())
             yield session
         finally:
             await session.close()
@@ -287,32 +300,32 @@ class RealtimeService:
         """Fetch or renew the token where sign-in is keyless; never raises for the network."""
         await self._credentials.warm()
 
-    async def _connected(self) -> RealtimeSession:
+    async def _connected(self, there: Endpoint) -> RealtimeSession:
         refused: Secret | None = None
         while True:
             secret = await self._credentials.secret(refused=refused)
             try:
-                line = await self._connect(secret)
+                line = await self._connect(there, secret)
             except InvalidStatus as exc:
                 answer = exc.response
                 if answer.status_code == 401 and secret is not None and secret.kind == "token" and refused is None:
                     refused = secret  # revoked, or a role came since: once more with another one
                     continue
                 raise refusal.http(
-                    self._endpoint,
+                    there,
                     secret,
                     answer.status_code,
                     bytes(answer.body or b""),
                     answer.headers.get("Retry-After"),
                 ) from exc
-            return RealtimeSession(self._endpoint, secret, line, self._patience)
+            return RealtimeSession(there, secret, line, self._patience)
 
-    async def _connect(self, secret: Secret | None) -> ClientConnection:
-        encryption: dict[str, Any] = {"ssl": await self._trust()} if self._endpoint.encrypted else {}
+    async def _connect(self, there: Endpoint, secret: Secret | None) -> ClientConnection:
+        encryption: dict[str, Any] = {"ssl": await self._trust()} if there.encrypted else {}
         try:
             return await _Connect(
-                self._endpoint.url,
-                additional_headers=self._endpoint.headers(secret),
+                there.url,
+                additional_headers=there.headers(secret),
                 user_agent_header=f"voiced/{__version__}",
                 compression=None,  # base64 of sound hardly shrinks
                 max_size=MAX_MESSAGE,
@@ -327,7 +340,7 @@ class RealtimeService:
         except InvalidStatus:
             raise
         except (InvalidHandshake, InvalidURI, OSError, UnicodeError) as exc:
-            raise _unreachable(self._endpoint, exc, self._patience.connect_s) from exc
+            raise _unreachable(there, exc, self._patience.connect_s) from exc
 
     async def _trust(self) -> ssl.SSLContext:
         """Return the certificates to trust; read once, in a thread, for it takes a Pi 0.1 s."""

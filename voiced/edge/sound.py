@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from voiced.core.devices import Device
+from voiced.core.frames import Samples
 from voiced.core.playout import PlayoutEvent
 from voiced.edge.microphone import FileMicrophone, SoundcardMicrophone
 from voiced.edge.soundcard import Soundcard, list_devices
@@ -35,7 +36,11 @@ class SoundSettings:
 
 @asynccontextmanager
 async def open_sound(
-    settings: SoundSettings, *, notify: Callable[[PlayoutEvent], None], give_up: Callable[[str], None]
+    settings: SoundSettings,
+    *,
+    notify: Callable[[PlayoutEvent], None],
+    give_up: Callable[[str], None],
+    tap: Callable[[Samples], None] | None = None,
 ) -> AsyncIterator[tuple[AnyMicrophone, Speaker]]:
     """Open microphone and speaker; PortAudio is loaded only if one of them is a sound card's.
 
@@ -45,6 +50,7 @@ async def open_sound(
         settings: Which ends.
         notify: See :class:`voiced.edge.speaker.Speaker`.
         give_up: See :class:`voiced.edge.soundcard.Soundcard`.
+        tap: See :class:`voiced.edge.speaker.Speaker`.
 
     Raises:
         SoundFileError: If a file cannot be read or written.
@@ -70,6 +76,7 @@ async def open_sound(
             volume=settings.volume,
             copy=house.enter_context(WavWriter(path)) if path else None,
             copy_silence=settings.copy_silence,
+            tap=tap,
         )
         yield await house.enter_async_context(microphone), await house.enter_async_context(speaker)
 

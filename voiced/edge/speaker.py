@@ -160,7 +160,7 @@ class NullOutput:
 class Speaker:
     """Plays what is queued, and says when it is heard. A context: on entering it its thread waits for sound."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what may be wanted is said by name
         self,
         output: Output,
         notify: Callable[[PlayoutEvent], None],
@@ -168,6 +168,7 @@ class Speaker:
         volume: int = 100,
         copy: WavWriter | None = None,
         copy_silence: bool = False,
+        tap: Callable[[Samples], None] | None = None,
     ) -> None:
         """Prepare.
 
@@ -179,12 +180,15 @@ class Speaker:
             copy: A 24 kHz file that gets, at the volume it is played, all that sounds; whoever made it closes it.
             copy_silence: Whether it gets the silences as well, from entering the context on, so that places in the
                 file are times. Otherwise pauses between sounds are left out.
+            tap: Gets each block (24 kHz, at the volume it is played) just before the device does, from the speaker's
+                thread; must not wait. No blocks come while the device is given back.
 
         """
         self._output = output
         self._notify = notify
         self._copy = copy
         self._copy_silence = copy_silence
+        self._tap = tap
         self._playout = Playout()
         self._playout.volume(volume)
         self._filled = threading.Condition()
@@ -295,6 +299,8 @@ class Speaker:
                 sounds = not self._playout.is_idle
                 block = self._playout.read(BLOCK)
                 self._set_latency(self._playout.latency + BLOCK)
+            if self._tap:
+                self._tap(block)
             latency = self._output.write(block)
             now = time.monotonic()
             with self._filled:

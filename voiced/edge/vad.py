@@ -18,4 +18,4 @@ class Vad:
 
     def __call__(self, samples: Samples) -> bool:
         """Take 320 samples at 16 kHz."""
-        return bool(self._detector.is_speech(samples.tobytes(), MICROPHONE_RATE))
+        return bool(self._detector.is_speech(samples.tobytes(), MICROPHONE_RATE, len(samples)))

@@ -1,12 +1,14 @@
 """The wake models: sound in steps, scores out. Runs openWakeWord's models on numpy; odd ones on onnxruntime."""
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import numpy as np
 
 from voiced.core.frames import STEP, Samples
+from voiced.edge import selfcheck
 from voiced.edge.classifier import Classifier, missing_operators
 from voiced.edge.features import COLD_EMBEDDINGS, EMBEDDING, Embedding, Floats, Mel
 from voiced.edge.models import EMBEDDING as EMBEDDING_MODEL
@@ -46,16 +48,27 @@ class WakeModels:
         words: Names of the wake words, in the order of the scores.
 
     Raises:
-        ModelError: If a model is missing, broken, or needs onnxruntime where that is not installed.
+        ModelError: If a model is missing, broken, or needs onnxruntime where that is not installed; and if this machine
+            computes openWakeWord's own models wrongly.
 
     """
 
     def __init__(self, models: Models, words: Sequence[str]) -> None:
-        self._mel = Mel(read(models.feature(MEL).check()))
-        self._embedding = Embedding(read(models.feature(EMBEDDING_MODEL).check()))
+        mel, embedding = models.feature(MEL), models.feature(EMBEDDING_MODEL)
+        self._mel = Mel(read(mel.check()))
+        self._embedding = Embedding(read(embedding.check()))
+        if mel.expected and embedding.expected:
+            selfcheck.check_features(lambda step: self._embedding(self._mel(step))[0])
         self._words = tuple(_load(models.word(name)) for name in words)
         self._window = max((word.window for word in self._words), default=1)
         self.reset()
+
+    def twin(self) -> Self:
+        """Return another with the same weights and a memory of its own, just reset."""
+        twin = copy(self)
+        twin._mel, twin._embedding = self._mel.twin(), self._embedding.twin()  # noqa: SLF001 - of its own kind
+        twin.reset()
+        return twin
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -76,11 +89,16 @@ class WakeModels:
 
     def __call__(self, samples: Samples) -> list[tuple[float, ...]]:
         """Take a whole number of 1,280-sample steps that follow on those before; return one row of scores a step."""
-        return [self._step(samples[start : start + STEP]) for start in range(0, len(samples), STEP)]
+        rows: list[tuple[float, ...]] = []
+        for start in range(0, len(samples), 2 * STEP):
+            steps = samples[start : start + 2 * STEP].reshape(-1, STEP)
+            mel = self._mel(steps[0]) if len(steps) == 1 else np.concatenate([self._mel(step) for step in steps])
+            rows += [self._score(embedding) for embedding in self._embedding(mel)]
+        return rows
 
-    def _step(self, samples: Samples) -> tuple[float, ...]:
+    def _score(self, embedding: Floats) -> tuple[float, ...]:
         self._history[:-1] = self._history[1:]
-        self._history[-1] = self._embedding(self._mel(samples))
+        self._history[-1] = embedding
         self._steps += 1
         return tuple(
             word.score(self._history[-word.window :]) if self._steps > COLD_EMBEDDINGS + word.window else 0.0
@@ -104,6 +122,8 @@ def _load(model: Model) -> _Word:
     except (ValueError, KeyError, IndexError, TypeError) as exc:
         reason = f"nothing makes {exc}" if isinstance(exc, KeyError) else exc
         raise ModelError(f'wake model "{model.name}" ({model.path}) does not fit together: {reason}') from exc
+    if model.expected:
+        selfcheck.check_word(model.name, window, word.score)
     if not 0 <= score <= 1:
         raise ModelError(f'wake model "{model.name}" ({model.path}) gives {score}, not a score from 0 to 1')
     return word

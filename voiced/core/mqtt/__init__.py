@@ -42,6 +42,7 @@ from voiced.core.mqtt.payloads import (
     TurnEvent,
     User,
     Wake,
+    WakeCount,
     WakeEvent,
     moment,
 )
@@ -85,6 +86,7 @@ __all__ = [
     "TurnEvent",
     "User",
     "Wake",
+    "WakeCount",
     "WakeEvent",
     "failed",
     "moment",

@@ -3,10 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from voiced.core.mqtt.payloads import Refusal, Response, Settings
 from voiced.errors import CommandError
+
+Switch: TypeAlias = bool | Literal["toggle"]
+SWITCHES = frozenset({"mute", "wake_enabled", "follow_up"})
+"""Settings that can be toggled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +98,31 @@ class Ask:
 class SetSettings:
     """Change settings; ``None`` leaves one as it is."""
 
+    KEYS: ClassVar[tuple[str, ...]] = (
+        *("mute", "volume", "wake_enabled", "wake_sensitivity", "wake_word", "follow_up", "persona"),
+    )
+    """What can be set; also the names in :class:`~voiced.core.mqtt.payloads.Settings`."""
+
     reply: Reply
-    mute: bool | Literal["toggle"] | None = None
+    mute: Switch | None = None
     volume: int | None = None
+    wake_enabled: Switch | None = None
+    wake_sensitivity: float | None = None
+    wake_word: str | None = None
+    follow_up: Switch | None = None
+    persona: str | None = None
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The settings that it changes."""
+        return tuple(key for key in self.KEYS if getattr(self, key) is not None)
 
     def applied(self, settings: Settings) -> Settings:
         """Return ``settings`` as they are to be from now on."""
         changes: dict[str, object] = {}
-        if self.mute is not None:
-            changes["mute"] = not settings.mute if self.mute == "toggle" else self.mute
-        if self.volume is not None:
-            changes["volume"] = self.volume
+        for key in self.named:
+            wanted = getattr(self, key)
+            changes[key] = not getattr(settings, key) if wanted == "toggle" and key in SWITCHES else wanted
         return settings.model_copy(update=changes)
 
 

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Literal, NoReturn, TypeAlias, cast
+from typing import Any, NoReturn, TypeAlias, cast
 
 from voiced.core.mqtt.commands import (
     Ask,
@@ -23,6 +23,7 @@ from voiced.core.mqtt.commands import (
     Say,
     SetSettings,
     Stop,
+    Switch,
 )
 from voiced.core.mqtt.topics import RETAINED, Topics
 from voiced.errors import CommandError
@@ -256,26 +257,54 @@ def _setting(key: str, value: object) -> Any:
     return read(value)
 
 
-def _mute(value: object) -> bool | Literal["toggle"]:
-    if isinstance(value, str) and value.lower() == "toggle":
-        return "toggle"
-    try:
-        return _switch("mute", value)
-    except CommandError:
-        _refuse(f"mute is {_shown(value)}; send ON, OFF or TOGGLE")
+def _toggle(key: str) -> Callable[[object], Switch]:
+    def read(value: object) -> Switch:
+        if isinstance(value, str) and value.lower() == "toggle":
+            return "toggle"
+        try:
+            return _switch(key, value)
+        except CommandError:
+            _refuse(f"{key} is {_shown(value)}; send ON, OFF or TOGGLE")
+
+    return read
 
 
 def _volume(value: object) -> int:
-    if isinstance(value, str) and _NUMBER.fullmatch(value):
-        value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
+    number = _number(value)
+    if number is None or not 0 <= number <= 100 or number != int(number):
         _refuse(f"volume is {_shown(value)}; send a whole number from 0 to 100")
-    if value != int(value):
-        _refuse(f"volume is {value}; send a whole number from 0 to 100")
-    return int(value)
+    return int(number)
 
 
-_SETTINGS: Mapping[str, Callable[[object], Any]] = {"mute": _mute, "volume": _volume}
+def _sensitivity(value: object) -> float:
+    number = _number(value)
+    if number is None or not 0 <= number <= 1:
+        _refuse(f"wake_sensitivity is {_shown(value)}; send a number from 0 to 1")
+    return float(number)
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, str):
+        return float(value) if _NUMBER.fullmatch(value) else None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _name(key: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        name = _string(key, value, LONGEST_NAME)
+        if not name:
+            _refuse(f"{key} is empty; send one of the names that info lists")
+        return name
+
+    return read
+
+
+_SETTINGS: Mapping[str, Callable[[object], Any]] = {
+    **{key: _toggle(key) for key in ("mute", "wake_enabled", "follow_up")},
+    **{key: _name(key) for key in ("wake_word", "persona")},
+    "volume": _volume,
+    "wake_sensitivity": _sensitivity,
+}
 _READERS: Mapping[str, _Reader] = {
     "listen": _listen,
     "stop": _stop,

@@ -31,6 +31,7 @@ Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Amount: TypeAlias = Annotated[float, Field(ge=0)]
 
 Source: TypeAlias = Literal["wake_word", "button", "mqtt", "follow_up"]
+Action: TypeAlias = Literal["stop", "mute", "listen", "end", "volume_up", "volume_down"]
 Outcome: TypeAlias = Literal["finished", "interrupted", "failed", "timeout"]
 
 
@@ -69,10 +70,13 @@ class Settings(Payload):
     follow_up: bool = True
     volume: Percent
     wake_sensitivity: Share
+    """For words without a threshold of their own."""
     wake_word: str
+    """The word that is listened to, or ``all``; command words always are."""
     persona: str
     """The profile that a conversation started by hand uses."""
     voice: str
+    """Of that profile."""
 
 
 class Wake(Payload):
@@ -82,6 +86,8 @@ class Wake(Payload):
     wake_word: str
     score: Share
     threshold: Share
+    action: Action | None = None
+    """What a command word did; ``None``: it called somebody."""
 
 
 class Cause(Payload):
@@ -184,13 +190,19 @@ class Turn(_TurnBody):
 
 
 class WakeEvent(Payload):
-    """``event/wake``: a wake word, or another way to start a conversation; word and score only from the microphone."""
+    """``event/wake``: a wake word, another way to start a conversation, or a near miss.
 
-    event_type: Literal["detected", "rejected"]
+    Word, score and threshold only from the microphone.
+    """
+
+    event_type: Literal["detected", "rejected", "near_miss"]
     time: Time
     wake_word: str | None = None
     score: Share | None = None
     source: Literal["mic", "button", "mqtt"] = "mic"
+    threshold: Share | None = None
+    action: Action | None = None
+    """What a command word did."""
 
 
 class SessionEvent(Payload):
@@ -232,6 +244,16 @@ class BrokerHealth(Payload):
     dropped_events: Count = 0
 
 
+class WakeCount(Payload):
+    """How often wake words were heard since the start."""
+
+    detected: Count = 0
+    near_misses: Count = 0
+    """Scores that came near the threshold and did not wake."""
+    vetoed: Count = 0
+    """Wakes dropped because the speaker said the word."""
+
+
 class Health(Payload):
     """``health``: on change, and every 60 s."""
 
@@ -248,6 +270,7 @@ class Health(Payload):
     """Degrees Celsius; ``None`` where the machine does not tell."""
     mqtt: BrokerHealth = BrokerHealth()
     last_error: LastError | None = None
+    wake: WakeCount = WakeCount()
 
 
 class Info(Payload):

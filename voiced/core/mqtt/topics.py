@@ -29,6 +29,10 @@ class Topic:
     everyone: bool = False
 
 
+SETTINGS = (
+    "`set/mute`, `set/wake_enabled`, `set/follow_up` `ON`, `OFF`, `TOGGLE`; `set/volume` 0 to 100; "
+    "`set/wake_sensitivity` 0 to 1; `set/wake_word` `all` or a word; `set/persona` a profile"
+)
 TABLE = (
     Topic("availability", "out", "`online` or `offline` (last will, 5 s after a crash)", retain=True),
     Topic("state", "out", "what it is doing", payloads.State, retain=True),
@@ -37,12 +41,12 @@ TABLE = (
     Topic("turn", "out", "the last turn; texts as `mqtt.transcripts` says", payloads.Turn, retain=True),
     Topic("health", "out", "problems, on change and every 60 s", payloads.Health, retain=True),
     Topic("info", "out", "version, provider, wake words", payloads.Info, retain=True),
-    Topic("event/wake", "out", "a conversation was called for", payloads.WakeEvent),
+    Topic("event/wake", "out", "a conversation was called for, or a near miss", payloads.WakeEvent),
     Topic("event/session", "out", "a session with the service began or ended", payloads.SessionEvent),
     Topic("event/turn", "out", "a turn began or ended", payloads.TurnEvent),
     Topic("event/error", "out", "something failed, or works again", payloads.ErrorEvent),
     Topic("response", "out", "answer to a command that named no response topic", payloads.Response),
-    Topic("set/+", "in", "one setting: `set/mute` `ON`, `OFF`, `TOGGLE`; `set/volume` 0 to 100"),
+    Topic("set/+", "in", f"one setting: {SETTINGS}"),
     Topic("set", "in", "settings as a JSON object: all are taken, or none"),
     Topic("get", "in", 'publish again: empty for all, or `{"topics": ["state"]}`'),
     Topic("command/+", "in", "`command/<action>`: empty, text, or a JSON object"),

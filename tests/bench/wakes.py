@@ -1,0 +1,306 @@
+"""When the daemon wakes and when it does not: false accepts, people heard, the gate, starts in noise, its own voice.
+
+One hour (``--quick``: three minutes) of speech without wake words that tempts them, against openWakeWord at 0.5; wake
+words of real people, where the clips are there, and of espeak-ng; the trade between both as a plot; a grid
+of speech and noise levels, gated and ungated; 1,000 starts in noise; narration that says the wake word, echoed into the
+microphone, alone and with a person who says it over it. All run as fast as the machine can.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests import reference
+from tests.bench import speech
+from tests.make_sounds import FEMALE, MALE, RATE, RECEIVED, Speaker
+from tests.recordings import CLIPS, frames, load, noise, steps
+from voiced.core.chart import Line, chart
+from voiced.core.ears import Ears
+from voiced.core.frames import FRAME, MICROPHONE_RATE, SERVICE_RATE, Samples
+from voiced.core.reference import Reference, ReferenceModels
+from voiced.core.tuning import PATIENCE, Scores, sweep, wakes
+from voiced.core.wake import Wake, WakeRules, WordRule, usual_rule
+from voiced.edge.models import find_models
+from voiced.edge.resample import Resampler, resample
+from voiced.edge.vad import Vad
+from voiced.edge.wakemodel import WakeModels
+
+WORDS = ("hey_jarvis", "alexa", "hey_mycroft")
+THEIRS = {word: WordRule(word, 0.5) for word in WORDS}
+OURS = {word: usual_rule(word) for word in WORDS}
+BLOCK = SERVICE_RATE * FRAME // MICROPHONE_RATE
+
+ECHO_DELAYS_S = (0.06, 0.18, 0.45, 0.9)
+ECHO_DB = -26.0
+PERSON_OVER_ECHO_DB = 6.0
+NARRATED_WORD = "hey_jarvis"
+NARRATORS = (FEMALE, MALE, RECEIVED)
+"""They say it so that it wakes."""
+
+
+def measure(*, quick: bool) -> dict[str, Any]:
+    """Measure all; write the plots into the folder for temporary files."""
+    return {
+        "reference": "openwakeword.Model 0.5.1 (onnx) at 0.5 on the same sound",
+        **_accepts(180.0 if quick else 3600.0, count=5 if quick else 60),
+        **_gate_grid(quick=quick),
+        **_starts(40 if quick else 1000),
+        **_own_voice(120.0 if quick else 3600.0, persons=5 if quick else 100),
+    }
+
+
+# --- false accepts, and who is heard ----------------------------------------------------------------------------------
+
+
+def _accepts(seconds: float, *, count: int) -> dict[str, Any]:
+    engine = WakeModels(find_models(), WORDS)
+    ours, theirs = _tempted(engine, seconds)
+    synthetic = {word: [_column(engine, sound, word) for sound in speech.spoken(word, count)] for word in WORDS}
+    real = {
+        word: [_column(engine, np.concatenate((noise(2.6), load(path), noise(0.6))), word) for path in paths]
+        for word in WORDS
+        if (paths := [path for path in CLIPS if path.name.startswith(word)])
+    }
+    plots = {}
+    for index, word in enumerate(WORDS):
+        path = Path(tempfile.gettempdir()) / f"voiced-bench-wakes-{word}.svg"
+        path.write_text(_plot(word, synthetic[word] + real.get(word, []), ours[:, index]))
+        plots[word] = str(path)
+    found: dict[str, Any] = {
+        "adversarial_s": seconds,
+        "false_accepts": {word: len(wakes(ours[:, index], OURS[word])) for index, word in enumerate(WORDS)},
+        "false_accepts_openwakeword": {
+            word: len(wakes(theirs[:, index], THEIRS[word])) for index, word in enumerate(WORDS)
+        },
+        "rules": {word: f"{rule.threshold:.2f}, {rule.patience} of {rule.steps}" for word, rule in OURS.items()},
+        "plots": plots,
+    }
+    for name, scores in (("real", real), ("synthetic", synthetic)):
+        found[f"{name}_tried"] = {word: len(traces) for word, traces in scores.items()}
+        found[f"{name}_heard"] = {word: _heard(traces, OURS[word]) for word, traces in scores.items()}
+        found[f"{name}_heard_openwakeword"] = {word: _heard(traces, THEIRS[word]) for word, traces in scores.items()}
+    return found
+
+
+def _tempted(engine: WakeModels, seconds: float) -> tuple[Scores, Scores]:
+    """Return our scores and openWakeWord's for speech without wake words."""
+    paths = [find_models().word(word).path for word in WORDS]
+    ours, theirs = [], []
+    engine.reset()
+    for piece in speech.adversarial(seconds):
+        sound = steps(piece)
+        engine.reset()  # as openWakeWord's below: each piece begins anew
+        ours.append(np.array(engine(sound))[25:])
+        theirs.append(reference.scores(paths, sound)[25:])
+    return np.concatenate(ours), np.concatenate(theirs)
+
+
+def _column(engine: WakeModels, sound: Samples, word: str) -> Scores:
+    engine.reset()
+    return np.array(engine(steps(sound)))[25:, WORDS.index(word)]
+
+
+def _heard(traces: Sequence[Scores], rule: WordRule) -> int:
+    return sum(bool(wakes(scores, rule)) for scores in traces)
+
+
+def _plot(word: str, positives: Sequence[Scores], negative: Scores) -> str:
+    points = sweep(word, positives, [negative])
+    (usual,) = sweep(
+        word,
+        positives,
+        [negative],
+        thresholds=[OURS[word].threshold],
+        patience=[(OURS[word].patience, OURS[word].steps)],
+    )
+    (theirs,) = sweep(word, positives, [negative], thresholds=[0.5], patience=[(1, 1)])
+    lines = []
+    for patience, window in PATIENCE:
+        some = [point for point in points if (point.rule.patience, point.rule.steps) == (patience, window)]
+        marked = []
+        if (patience, window) == (usual.rule.patience, usual.rule.steps):
+            marked.append((usual.per_hour, 100 * usual.missed / usual.tried, f"default {usual.rule.threshold:.2f}"))
+        if (patience, window) == (1, 1):
+            marked.append((theirs.per_hour, 100 * theirs.missed / theirs.tried, "openWakeWord 0.5"))
+        lines.append(
+            Line(
+                f"{patience} of {window}",
+                [(point.per_hour, 100 * point.missed / point.tried) for point in some],
+                marked,
+            )
+        )
+    return chart(f"{word}: misses against false accepts", "false accepts per hour", "missed, percent", lines)
+
+
+# --- the gate ---------------------------------------------------------------------------------------------------------
+
+
+def _gate_grid(*, quick: bool) -> dict[str, Any]:
+    """Compare detections with and without the gate, over levels of speech and noise."""
+    tried = lost = ungated_heard = lost_below = 0
+    models = WakeModels(find_models(), WORDS)
+    recordings = [*_words(2 if quick else 20)]
+    for speech_db in (-20,) if quick else (-20, -26, -32, -38, -44):
+        for noise_db in (-60, -40) if quick else (-60, -50, -40):
+            for number, recording in enumerate(recordings):
+                sound = _mixed(recording, speech_db, noise_db, number)
+                with_gate, without = (
+                    bool(_hear(_ears(models, THEIRS.values(), gate=gate), sound)) for gate in (True, False)
+                )
+                tried += 1
+                ungated_heard += without
+                if without and not with_gate:
+                    lost += speech_db - noise_db >= 6
+                    lost_below += speech_db - noise_db < 6
+    return {
+        "grid_tried": tried,
+        "grid_heard_ungated": ungated_heard,
+        "grid_lost_to_the_gate_6db_and_more": lost,
+        "grid_lost_to_the_gate_below_6db": lost_below,
+    }
+
+
+def _words(count: int) -> Iterator[Samples]:
+    for path in CLIPS:
+        if path.name.startswith(WORDS):
+            yield load(path)
+    for word in WORDS:
+        for sound in speech.spoken(word, count, seed=3):
+            yield sound[int(2.6 * RATE) :]
+
+
+def _mixed(recording: Samples, speech_db: float, noise_db: float, seed: int) -> Samples:
+    lead, tail = int(2.6 * RATE), RATE
+    sound = speech.noise((lead + len(recording) + tail + 10) / RATE, noise_db, seed).astype(np.float32)
+    sound[lead : lead + len(recording)] += speech.at_level(recording, speech_db)
+    return speech.to_samples(sound)
+
+
+def _ears(models: WakeModels, rules: Any, *, gate: bool = True, heard: Reference | None = None) -> Ears:
+    models.reset()
+    wake_rules = WakeRules(tuple(rules), cold_steps=models.cold_steps)
+    return Ears(speech=Vad(), score=models, forget=models.reset, rules=wake_rules, gate=gate, reference=heard)
+
+
+def _hear(ears: Ears, sound: Samples) -> list[Wake]:
+    return [wake for frame in frames(sound) if (wake := ears.feed(frame)) is not None]
+
+
+# --- starts -----------------------------------------------------------------------------------------------------------
+
+
+def _starts(count: int) -> dict[str, Any]:
+    """Start in noise so often, at four levels."""
+    models = WakeModels(find_models(), WORDS)
+    woken = 0
+    for number in range(count):
+        sound = speech.noise(2.6, (-90, -70, -50, -30)[number % 4], number)
+        woken += bool(_hear(_ears(models, THEIRS.values(), gate=number % 8 < 4), sound))
+    return {"starts": count, "starts_woken": woken}
+
+
+# --- its own voice ----------------------------------------------------------------------------------------------------
+
+
+def _own_voice(seconds: float, *, persons: int) -> dict[str, Any]:
+    """Play narration with the wake word in it; then have a person say it as well."""
+    models = WakeModels(find_models(), [NARRATED_WORD])
+    twin = models.twin()
+    rule = OURS[NARRATED_WORD]
+    found = dict.fromkeys(
+        (
+            *("self_wakes", "self_wakes_without_veto", "vetoed", "self_wakes_with_person"),
+            *("persons_heard", "persons_heard_without_veto", "persons_heard_openwakeword"),
+        ),
+        0,
+    )
+    said = tried = 0
+    pieces = max(1, round(seconds / 60))
+    for number in range(pieces):
+        narration, words = _narration(60.0, number)
+        said += words
+        echo = _echo(narration, ECHO_DELAYS_S[number % 4])
+        played = resample(narration, RATE, SERVICE_RATE)
+        found["self_wakes_without_veto"] += len(_hear(_ears(models, [rule]), speech.to_samples(echo)))
+        woken, ears = _over(models, twin, rule, echo, played)
+        found["self_wakes"] += len(woken)
+        found["vetoed"] += ears.vetoed
+        here = persons * (number + 1) // pieces - persons * number // pieces
+        tried += here
+        for with_person, end in _persons(echo, here, number):
+            woken, _ = _over(models, twin, rule, with_person, played)
+            heard = [wake for wake in woken if abs(wake.end - end) < 0.8 * RATE]
+            found["persons_heard"] += bool(heard)
+            for key, each in (("without_veto", rule), ("openwakeword", THEIRS[NARRATED_WORD])):
+                alone = _hear(_ears(models, [each]), speech.to_samples(with_person))
+                found[f"persons_heard_{key}"] += any(abs(wake.end - end) < 0.8 * RATE for wake in alone)
+            found["self_wakes_with_person"] += len(woken) - len(heard)
+    return {"narration_s": 60 * pieces, "narration_words": said, "persons_tried": tried, **found}
+
+
+def _over(
+    models: WakeModels, twin: WakeModels, rule: WordRule, microphone: NDArray[np.float32], played: Samples
+) -> tuple[list[Wake], Ears]:
+    heard = Reference(
+        make=lambda: ReferenceModels(twin, twin.reset),
+        resample=Resampler(SERVICE_RATE, MICROPHONE_RATE).feed,
+        thresholds=[rule.threshold],
+    )
+    ears = _ears(models, [rule], heard=heard)
+    woken = []
+    for number, frame in enumerate(frames(speech.to_samples(microphone))):
+        heard.played(played[number * BLOCK : (number + 1) * BLOCK])
+        wake = ears.feed(frame)
+        woken += [wake] if wake else []
+    return woken, ears
+
+
+def _narration(seconds: float, seed: int) -> tuple[Samples, int]:
+    """Return sentences, every fourth beginning with the wake word, and how many do."""
+    random = np.random.default_rng(1000 + seed)
+    speaker = Speaker()
+    voice = NARRATORS[seed % len(NARRATORS)]
+    sound: NDArray[np.float32] = np.zeros(3 * RATE, np.float32)
+    words = count = 0
+    while len(sound) < seconds * RATE:
+        count += 1
+        text = speech.ordinary(random)
+        if count % 4 == 0:
+            text = f"{speech.WAKE_TEXTS[NARRATED_WORD]} {text}"
+            words += 1
+        sound = np.concatenate((sound, speaker.say(text, voice)[0], np.zeros(RATE // 4, np.float32)))
+    return speech.to_samples(sound), words
+
+
+def _echo(narration: Samples, delay_s: float) -> NDArray[np.float32]:
+    """Return what the microphone hears of it: later, softer, without bass and treble, in a room with 0.3 s of echo."""
+    random = np.random.default_rng(4)
+    length = int(0.3 * RATE)
+    room = random.normal(0, 0.05, length) * np.exp(-6.9 * np.arange(length) / length)
+    room[0] = 1.0
+    spectrum = np.fft.rfft(narration.astype(np.float64), len(narration) + length)
+    spectrum *= np.fft.rfft(room, len(narration) + length)
+    frequency = np.fft.rfftfreq(len(narration) + length, 1 / RATE)
+    spectrum *= 1 / np.sqrt(1 + (200 / np.maximum(frequency, 1)) ** 4) / np.sqrt(1 + (frequency / 6000) ** 4)
+    heard = np.fft.irfft(spectrum)[: len(narration)]
+    late = np.concatenate((np.zeros(int(delay_s * RATE)), heard))[: len(narration)]
+    quiet = speech.noise(len(late) / RATE + 1, -60, 9)[: len(late)]
+    mixed = speech.at_level(late.astype(np.float32), ECHO_DB) + quiet
+    return mixed.astype(np.float32)
+
+
+def _persons(echo: NDArray[np.float32], count: int, seed: int) -> Iterator[tuple[NDArray[np.float32], int]]:
+    """Yield the echo with a person over it, who says the wake word somewhere, and where it ends."""
+    random = np.random.default_rng(2000 + seed)
+    speaker = Speaker()
+    for _ in range(count):
+        said, _ = speaker.say(speech.WAKE_TEXTS[NARRATED_WORD], speech.any_voice(random))
+        loud = np.flatnonzero(np.abs(said) > 300)
+        at = int(random.integers(8 * RATE, len(echo) - 4 * RATE))
+        sound = echo.copy()
+        sound[at : at + len(said)] += speech.at_level(said, ECHO_DB + PERSON_OVER_ECHO_DB)
+        yield sound, at + int(loud[-1])

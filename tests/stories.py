@@ -1,0 +1,158 @@
+"""What stories about the whole daemon share: a home with a simulator behind a real WebSocket, and who speaks in it."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import numpy as np
+
+from tests.fakes import Diary, InstantSpeaker, Remembered, ScriptedEars, ScriptedMicrophone
+from tests.recordings import NOTES, SOUNDS, load, noise
+from voiced.app import Daemon, Parts
+from voiced.config import Config, ConversationConfig, DeviceConfig, MqttConfig
+from voiced.core.frames import Samples
+from voiced.core.mqtt.commands import Message
+from voiced.core.realtime.endpoint import endpoint
+from voiced.edge.credentials import Credentials
+from voiced.edge.resample import Resampler
+from voiced.edge.service import RealtimeService
+from voiced.ports import Clips, Load
+from voiced.reports import Reports
+from voiced.simulator import Scenario, Simulator, Turn
+
+
+@dataclass
+class Home:
+    """A daemon at work, and all it touches."""
+
+    daemon: Daemon
+    microphone: ScriptedMicrophone
+    ears: ScriptedEars
+    speaker: InstantSpeaker
+    simulator: Simulator
+    diary: Diary
+    settled: Remembered
+    reports: Reports
+    running: "asyncio.Task[None]"
+
+    def speak(self, *, wake: bool = True, word: str = "hey_jarvis") -> tuple[int, Samples]:
+        """Say the wake word and a question, then be silent long enough for the service to notice.
+
+        Returns the position at which the wake word was decided, and everything heard so far in this call.
+        """
+        sound = np.concatenate([load(SOUNDS / "hey_jarvis_1.wav"), noise(1.0)])
+        sound = sound[: len(sound) // 320 * 320]
+        woken = self.microphone.end + NOTES["hey_jarvis_1"]["wake_end"] // 320 * 320
+        if wake:
+            self.ears.wakes_at[woken] = word
+        self.microphone.hear(sound)
+        return woken, sound
+
+    def say(self, word: str) -> None:
+        """Say a word and nothing more."""
+        self.microphone.hear(noise(0.4))
+        self.ears.wakes_at[self.microphone.end - 4 * 320] = word
+
+    async def command(self, name: str, payload: str = "") -> dict[str, Any]:
+        """Send a command as a client would, and return the answer."""
+        before = len(self.diary.answers)
+        self.daemon.post(Message(f"voiced/test/{name}", payload.encode(), "answers/here", b"42"))
+        await self.diary.until(lambda diary: len(diary.answers) > before)
+        topic, answer, correlation = self.diary.answers[-1]
+        assert (topic, correlation) == ("answers/here", b"42")
+        answered: dict[str, Any] = json.loads(answer)
+        return answered
+
+    async def until_told(self, kind: str, topic: str = "event/turn", count: int = 1) -> dict[str, Any]:
+        """Wait for the ``count``-th event of this kind."""
+        await self.diary.until(lambda diary: len(told(diary, topic, kind)) >= count)
+        return told(self.diary, topic, kind)[count - 1]
+
+    async def until_idle(self) -> None:
+        await self.diary.until(lambda diary: json.loads(diary.kept["state"])["state"] == "idle")
+
+    def states(self) -> list[str]:
+        """The states published, without repetitions."""
+        states: list[str] = []
+        for topic, payload in self.diary.history:
+            if topic == "state" and (state := json.loads(payload)["state"]) not in states[-1:]:
+                states.append(state)
+        return states
+
+
+def told(diary: Diary, topic: str, kind: str) -> list[dict[str, Any]]:
+    events = [json.loads(payload) for name, payload in diary.told if name == topic]
+    return [event for event in events if event["event_type"] == kind]
+
+
+QUICK = Scenario(
+    turns=(
+        Turn(user="What time is it?", assistant="It is twenty past nine.", sound="time.wav", transcription_delay_ms=50),
+        Turn(user="And tomorrow?", assistant="Sunny.", sound="weather.wav", transcription_delay_ms=50),
+    ),
+    pace=0,
+)
+
+
+def config_for_tests(**changes: Any) -> Config:
+    sections = {
+        "device": DeviceConfig(id="test"),
+        "conversation": ConversationConfig(follow_up_s=0.5, no_speech_s=1.0),
+        "mqtt": MqttConfig(host="127.0.0.1"),
+        **changes,
+    }
+    return Config(**sections)
+
+
+@asynccontextmanager
+async def at_home(
+    scenario: Scenario = QUICK,
+    config: Config | None = None,
+    *,
+    speaker: InstantSpeaker | None = None,
+    settled: Remembered | None = None,
+    provider: Literal["azure", "azure-preview"] = "azure",
+    clips: Clips | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> AsyncIterator[Home]:
+    config = config or config_for_tests()
+    microphone, ears, diary = ScriptedMicrophone(), ScriptedEars(), Diary()
+    speaker, settled = speaker or InstantSpeaker(), settled or Remembered()
+    secrets = Credentials(config.realtime, environment=environment or {})
+    async with Simulator(scenario) as simulator, secrets as credentials:
+        url = simulator.url_for(provider)
+        where = endpoint(config.realtime, url=url)
+        reports = Reports(
+            broker=diary, config=config, machine=lambda: Load(1.0, 1.0, None), today=lambda: datetime.now(UTC)
+        )
+        daemon = Daemon(
+            config,
+            where.dialect,
+            Parts(
+                microphone=microphone,
+                ears=ears,
+                speaker=speaker,
+                service=RealtimeService(
+                    where, credentials, named=lambda model: endpoint(config.realtime, url=url, model=model)
+                ),
+                settled=settled,
+                resampler=Resampler,
+                clock=time.monotonic,
+                clips=clips,
+            ),
+            reports,
+        )
+        speaker.notify = daemon.post
+        running = asyncio.create_task(daemon.run())
+        home = Home(daemon, microphone, ears, speaker, simulator, diary, settled, reports, running)
+        try:
+            await diary.until(lambda diary: "state" in diary.kept)
+            yield home
+        finally:
+            running.cancel()
+            await asyncio.wait([running])

@@ -1,0 +1,158 @@
+"""Where the ears live: a thread of their own, between the microphone and the task that decides."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from typing import Self, TypeAlias
+
+from voiced.core.evidence import Evidence
+from voiced.core.frames import FRAME, MICROPHONE_RATE, STEP, Frame
+from voiced.core.wake import NearMiss, Wake, WordRule
+from voiced.ports import Clips, Ears
+
+logger = logging.getLogger(__name__)
+
+MOST_WAITING = 10 * MICROPHONE_RATE // FRAME
+"""Frames that wait for the ears at most. A machine that is ten seconds behind would answer a word long forgotten."""
+
+Heard: TypeAlias = Wake | NearMiss
+_Work: TypeAlias = Sequence[Frame] | Callable[[], None] | None
+
+
+class Attention:
+    """Feeds the ears, in order, and passes on what they hear; nothing here makes the event loop wait.
+
+    A step of scores takes 0.7 ms on a PC and ten times that on a small board, the first after silence several times as
+    long: too long for the loop. Asking another thread and waiting for its answer costs 60 to 130 µs a time (measured
+    with pauses between, as in life): 0.5 % of a core for 50 frames a second, half of what the whole idle daemon may
+    take. Hence one thread that is only ever sent to (about 10 µs), and speaks up by itself when it has heard something.
+    While the gate is shut it is sent whole steps of four frames, since only the last of them can lead to a score: that
+    costs no more than calling the ears from the loop, and holds the loop for 0.06 ms at most instead of 1.7.
+    Whatever else concerns the ears goes the same way, so they need no lock and nothing overtakes a frame.
+
+    Args:
+        ears: Touched by the thread alone, but for :attr:`vetoed` and ``open``, which are single values.
+        post: Takes what was heard, in the event loop.
+        clips: Keeps recordings of it; ``None``: nobody does.
+        words: Names of the scores.
+
+    """
+
+    def __init__(self, ears: Ears, *, post: Callable[[Heard], None], clips: Clips | None, words: Sequence[str]) -> None:
+        self._ears = ears
+        self._post = post
+        self._clips = clips
+        self._evidence = None if clips is None else Evidence(words)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._work: SimpleQueue[_Work] = SimpleQueue()
+        self._frames: list[Frame] = []
+        self._next: int | None = None
+        self._first = 0
+        self._behind = self._closing = False
+        self._failed: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="ears", daemon=True)
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._closing = True
+        self._work.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def hear(self, frame: Frame) -> None:
+        """Take the next frame.
+
+        Raises:
+            BaseException: Whatever ended the thread.
+
+        """
+        if self._failed is not None:
+            raise self._failed
+        if frame.start != self._next:
+            self._frames, self._first = [], frame.start  # where the ears begin a new step, too
+        self._next = frame.end
+        self._frames.append(frame)
+        if (frame.end - self._first) % STEP == 0 or self._ears.open:
+            frames, self._frames = self._frames, []
+            if self._is_behind():
+                self._next = None
+            else:
+                self._work.put(frames)
+
+    def forget(self) -> None:
+        """Forget everything heard: after un-muting, for example."""
+        self._frames, self._next = [], None
+        self._work.put(self._forget)
+
+    def adjust(self, words: tuple[WordRule, ...]) -> None:
+        """Let words count by other rules from the next frame on."""
+        self._work.put(lambda: self._ears.adjust(words))
+
+    async def settled(self) -> None:
+        """Wait until the ears have heard all there was and what they said is posted."""
+        done = asyncio.Event()
+        self._work.put(lambda: self._tell(done.set))
+        await done.wait()
+        if self._failed is not None:
+            raise self._failed
+
+    # --- in the loop's thread -----------------------------------------------------------------------------------------
+
+    def _is_behind(self) -> bool:
+        """Tell whether frames must be dropped; the ears notice the gap, and begin anew behind it."""
+        behind = self._work.qsize() > (0 if self._behind else MOST_WAITING)
+        if behind and not self._behind:
+            logger.warning("the wake word models are slower than real time; some seconds of sound go unheard")
+        self._behind = behind
+        return behind
+
+    # --- in the thread ------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while (work := self._work.get()) is not None:
+            try:
+                if callable(work):
+                    work()
+                elif self._failed is None and not self._closing:
+                    self._feed(work)
+            except BaseException as exc:  # noqa: BLE001 - raised again where the loop can see it
+                self._failed = exc
+
+    def _feed(self, frames: Sequence[Frame]) -> None:
+        for frame in frames:
+            wake = self._ears.feed(frame)
+            if wake is not None:
+                self._tell(self._post, wake)
+            if self._evidence is not None:
+                self._remember(self._evidence, frame, wake)
+        for miss in self._ears.near_misses():
+            self._tell(self._post, miss)
+            if self._evidence is not None:
+                self._evidence.note("near_miss", miss)
+
+    def _remember(self, evidence: Evidence, frame: Frame, wake: Wake | None) -> None:
+        evidence.hear(frame)
+        if self._ears.open:
+            evidence.score(frame.end, self._ears.scores)
+        if wake is not None:
+            evidence.note("wake", wake)
+        for clip in evidence.due():
+            if self._clips is not None:
+                self._clips.keep(clip)
+
+    def _forget(self) -> None:
+        self._ears.reset()
+        if self._evidence is not None:
+            self._evidence.forget()
+
+    def _tell(self, call: Callable[..., object], *args: object) -> None:
+        assert self._loop is not None  # noqa: S101 - the thread began behind it
+        try:
+            self._loop.call_soon_threadsafe(call, *args)
+        except RuntimeError:  # the loop is closed: nobody listens any more
+            logger.debug("heard too late: %s", args)

@@ -1,0 +1,298 @@
+"""The entities that Home Assistant shows, in one table. :mod:`voiced.core.discovery` makes the message from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from voiced.core.mqtt.payloads import SessionEvent, State, TurnEvent, WakeEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One entity; topics are names below ``<base>/<id>/``."""
+
+    id: str
+    platform: str
+    name: str | None
+    """``None``: the main entity, named as the device."""
+    icon: str
+    state: str | None = None
+    template: str | None = None
+    attributes: str | None = None
+    """Template of the attributes, made from the state topic; ``*`` stands for the whole payload."""
+    command: str | None = None
+    category: str | None = None
+    options: Literal["active_words", "personas"] | None = None
+    """Where a ``select`` has its options from: a field of :class:`voiced.core.discovery.Device`."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of the platform, as Home Assistant names them."""
+
+
+def _options(model: type[State | WakeEvent | SessionEvent | TurnEvent], key: str) -> list[str]:
+    return list(get_args(model.model_fields[key].annotation))
+
+
+def _on_if(condition: str) -> str:
+    return f"{{{{ 'ON' if {condition} else 'OFF' }}}}"
+
+
+def _said(who: str) -> str:
+    # the recorder drops attributes of more than 16 KiB: 8,000 characters are safe, the topic has the whole text
+    return (
+        "{{ {"
+        f"'text': (value_json.{who}.text | default('', true))[:8000], "
+        "'turn': value_json.turn, 'session': value_json.session, 'language': value_json.user.language, "
+        "'outcome': value_json.outcome} | tojson }}"
+    )
+
+
+_TEXT = '{"text": {{ value | tojson }} }'
+
+COMPONENTS = (
+    Component(
+        "state",
+        "sensor",
+        None,
+        "mdi:account-voice",
+        state="state",
+        template="{{ value_json.state }}",
+        attributes="*",
+        more={"device_class": "enum", "options": _options(State, "state")},
+    ),
+    Component(
+        "last_user_text",
+        "sensor",
+        "You said",
+        "mdi:account-voice",
+        state="turn",
+        template="{{ (value_json.user.text | default('', true))[:255] }}",
+        attributes=_said("user"),
+    ),
+    Component(
+        "last_reply",
+        "sensor",
+        "Reply",
+        "mdi:message-reply-text",
+        state="turn",
+        template="{{ value_json.assistant.text | default('', true) | truncate(255, true, '…') }}",
+        attributes=_said("assistant"),
+    ),
+    Component(
+        "last_wake",
+        "sensor",
+        "Last wake word",
+        "mdi:ear-hearing",
+        state="wake",
+        template="{{ value_json.time }}",
+        attributes="*",
+        more={"device_class": "timestamp"},
+    ),
+    Component(
+        "listening",
+        "binary_sensor",
+        "Listening",
+        "mdi:microphone-message",
+        state="state",
+        template=_on_if("value_json.state == 'listening'"),
+    ),
+    Component(
+        "speaking",
+        "binary_sensor",
+        "Speaking",
+        "mdi:volume-high",
+        state="state",
+        template=_on_if("value_json.state == 'responding'"),
+        more={"device_class": "sound"},
+    ),
+    Component(
+        "conversation",
+        "binary_sensor",
+        "Conversation",
+        "mdi:forum",
+        state="state",
+        template=_on_if("value_json.state in ['listening', 'processing', 'responding']"),
+        more={"device_class": "running"},
+    ),
+    Component(
+        "wake",
+        "event",
+        "Wake word",
+        "mdi:ear-hearing",
+        state="event/wake",
+        more={"event_types": _options(WakeEvent, "event_type")},
+    ),
+    Component(
+        "turn",
+        "event",
+        "Turn",
+        "mdi:swap-horizontal",
+        state="event/turn",
+        more={"event_types": _options(TurnEvent, "event_type")},
+    ),
+    Component(
+        "session",
+        "event",
+        "Session",
+        "mdi:transit-connection-variant",
+        state="event/session",
+        more={"event_types": _options(SessionEvent, "event_type")},
+    ),
+    Component(
+        "mute",
+        "switch",
+        "Mute",
+        "mdi:microphone-off",
+        state="settings",
+        template=_on_if("value_json.mute"),
+        command="set/mute",
+    ),
+    Component(
+        "volume",
+        "number",
+        "Volume",
+        "mdi:volume-medium",
+        state="settings",
+        template="{{ value_json.volume }}",
+        command="set/volume",
+        more={"min": 0, "max": 100, "step": 1, "mode": "slider", "unit_of_measurement": "%"},
+    ),
+    Component(
+        "wake_enabled",
+        "switch",
+        "Wake word",
+        "mdi:ear-hearing",
+        state="settings",
+        template=_on_if("value_json.wake_enabled"),
+        command="set/wake_enabled",
+        category="config",
+    ),
+    Component(
+        "follow_up",
+        "switch",
+        "Follow-up questions",
+        "mdi:message-reply",
+        state="settings",
+        template=_on_if("value_json.follow_up"),
+        command="set/follow_up",
+        category="config",
+    ),
+    Component(
+        "wake_sensitivity",
+        "number",
+        "Wake word sensitivity",
+        "mdi:tune-variant",
+        state="settings",
+        template="{{ value_json.wake_sensitivity }}",
+        command="set/wake_sensitivity",
+        category="config",
+        more={"min": 0, "max": 1, "step": 0.05, "mode": "slider"},
+    ),
+    Component(
+        "wake_word",
+        "select",
+        "Active wake word",
+        "mdi:account-voice",
+        state="settings",
+        template="{{ value_json.wake_word }}",
+        command="set/wake_word",
+        category="config",
+        options="active_words",
+    ),
+    Component(
+        "persona",
+        "select",
+        "Persona",
+        "mdi:account-switch",
+        state="settings",
+        template="{{ value_json.persona }}",
+        command="set/persona",
+        category="config",
+        options="personas",
+    ),
+    Component("listen", "button", "Listen", "mdi:microphone", command="command/listen"),
+    Component("stop", "button", "Stop", "mdi:stop-circle", command="command/stop"),
+    Component("end", "button", "End conversation", "mdi:forum-remove", command="command/end"),
+    Component("ask", "notify", "Ask", "mdi:chat-question", command="command/ask", more={"command_template": _TEXT}),
+    Component(
+        "say",
+        "text",
+        "Say",
+        "mdi:bullhorn",
+        state="state",
+        template="{{ '' }}",  # empties the box after each sentence
+        command="command/say",
+        more={"min": 0, "max": 255, "command_template": _TEXT},
+    ),
+    Component(
+        "problem",
+        "binary_sensor",
+        "Problem",
+        "mdi:alert-circle",
+        state="health",
+        template=_on_if("value_json.problems"),
+        attributes="{{ {'problems': value_json.problems} | tojson }}",
+        category="diagnostic",
+        more={"device_class": "problem"},
+    ),
+    Component(
+        "cloud",
+        "binary_sensor",
+        "Cloud",
+        "mdi:cloud",
+        state="health",
+        template=_on_if("value_json.cloud == 'ok'"),
+        category="diagnostic",
+        more={"device_class": "connectivity"},
+    ),
+    Component(
+        "latency",
+        "sensor",
+        "Latency",
+        "mdi:timer-outline",
+        state="turn",
+        template="{{ value_json.latency_ms.end_of_speech_to_first_audio }}",
+        category="diagnostic",
+        attributes="{{ value_json.latency_ms | tojson }}",
+        more={
+            "device_class": "duration",
+            "unit_of_measurement": "ms",
+            "state_class": "measurement",
+            "suggested_display_precision": 0,
+        },
+    ),
+    Component(
+        "wake_score",
+        "sensor",
+        "Wake score",
+        "mdi:gauge",
+        state="wake",
+        template="{{ value_json.score }}",
+        category="diagnostic",
+        more={
+            "state_class": "measurement",
+            "suggested_display_precision": 2,
+            "enabled_by_default": False,
+        },
+    ),
+    Component(
+        "last_error",
+        "sensor",
+        "Last error",
+        "mdi:alert",
+        state="health",
+        template="{{ (value_json.last_error or {}).message | default('', true) | truncate(255, true, '…') }}",
+        category="diagnostic",
+        attributes="{{ (value_json.last_error or {}) | tojson }}",
+    ),
+    Component(
+        "started",
+        "sensor",
+        "Started",
+        "mdi:clock-start",
+        state="info",
+        template="{{ value_json.started }}",
+        category="diagnostic",
+        attributes="*",
+        more={"device_class": "timestamp"},
+    ),
+)

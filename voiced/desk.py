@@ -1,0 +1,124 @@
+"""Takes what is asked of the daemon, by MQTT or by a wake word, and holds the settings that this changes."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from voiced.config import Config
+from voiced.core.mqtt import commands, payloads
+from voiced.core.mqtt.parsing import parse
+from voiced.core.mqtt.topics import Topics
+from voiced.core.orders import order, spoken
+from voiced.core.settings import changed, remembered
+from voiced.core.states import Event
+from voiced.core.wake import NearMiss, Wake
+from voiced.core.words import is_active, word_named
+from voiced.errors import CommandError
+from voiced.ports import Settled
+from voiced.reports import Reports
+from voiced.scribe import Scribe
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class Desk:
+    """Reads, answers, remembers; the conversation itself is led elsewhere."""
+
+    config: Config
+    """Words and profiles that there are."""
+    reports: Reports
+    """Publishes settings and answers."""
+    scribe: Scribe
+    """Answers what takes a turn."""
+    settled: Settled
+    """Remembers settings."""
+    step: Callable[[Event], None]
+    """Takes events for the conversation."""
+    apply: Callable[[payloads.Settings, payloads.Settings], None]
+    """Makes new settings hold; given those before, too."""
+    settings: payloads.Settings = field(init=False)
+    """Those that hold now."""
+    _saved: dict[str, object] = field(init=False)
+    _topics: Topics = field(init=False)
+
+    def __post_init__(self) -> None:
+        mqtt = self.config.mqtt
+        self._topics = Topics(mqtt.base_topic, self.config.device.id, mqtt.discovery_prefix)
+        self._saved = self.settled.load()
+        self.settings = remembered(self.config, self._saved)
+
+    # --- commands -----------------------------------------------------------------------------------------------------
+
+    def obey(self, message: commands.Message) -> None:
+        """Do what ``message`` says, or answer why not."""
+        try:
+            command = parse(message, self._topics)
+        except CommandError as exc:
+            logger.warning("%s", exc)
+            self.reports.refused(None, exc)
+            self.reports.settings(self.settings)  # a slider that was refused jumps back
+            return
+        match command:
+            case commands.SetSettings():
+                self._set(command)
+            case commands.Get():
+                self.reports.again(command.topics)
+                self.reports.obeyed(command)
+            case commands.Ping():
+                self.reports.obeyed(command)
+            case _:
+                self._pass_on(command)
+
+    def _pass_on(self, command: commands.Listen | commands.Stop | commands.End | commands.Say | commands.Ask) -> None:
+        request = self.scribe.asked(command)
+        try:
+            event = order(
+                command,
+                request=request,
+                profile=self.settings.persona,
+                profiles=self.config.profiles,
+                muted=self.settings.mute,
+            )
+        except CommandError as exc:
+            self.scribe.refuse(request, exc)
+            return
+        self.step(event)
+
+    def _set(self, command: commands.SetSettings) -> None:
+        try:
+            settings = changed(self.settings, command, self.config)
+        except CommandError as exc:
+            self.reports.refused(command, exc)
+            self.reports.settings(self.settings)  # and so does a choice
+            return
+        self._change(settings, command.named)
+        self.reports.obeyed(command)
+
+    def _change(self, settings: payloads.Settings, named: tuple[str, ...]) -> None:
+        before, self.settings = self.settings, settings
+        # Only what somebody set is kept, so that a new configuration holds for all the rest.
+        self._saved = {**self._saved, **{key: getattr(settings, key) for key in named}}
+        self.settled.save(self._saved)
+        self.reports.settings(settings)
+        self.apply(before, settings)
+
+    # --- words --------------------------------------------------------------------------------------------------------
+
+    def heard(self, heard: Wake | NearMiss) -> None:
+        """Do what a wake word means, or count a near miss."""
+        word = word_named(self.config.wake, heard.word)
+        settings = self.settings
+        if word is None or settings.mute or not settings.wake_enabled or not is_active(word, settings.wake_word):
+            return  # heard just before it was switched off
+        if isinstance(heard, NearMiss):
+            self.reports.near_miss(heard)
+            return
+        meaning = spoken(word, heard, settings)
+        if word.action not in {None, "listen"}:  # what calls somebody is published with the conversation
+            logger.info("heard %s: %s", heard.word, word.action)
+            self.reports.wake(heard, word.action)
+        if isinstance(meaning, payloads.Settings):
+            self._change(meaning, ("mute",) if word.action == "mute" else ("volume",))
+        else:
+            self.step(meaning)
