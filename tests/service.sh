@@ -46,7 +46,10 @@ done
 mkdir "${own[@]}"
 clean() {
   rm -rf --one-file-system "$run"
-  find "${own[@]}" -depth -type d -exec rmdir {} +
+  for _ in {1..50}; do # the last processes may still be ending
+    if find "${own[@]}" -depth -type d -exec rmdir {} + 2>/dev/null; then break; fi
+    sleep 0.1
+  done
 }
 trap clean EXIT
 
@@ -65,6 +68,7 @@ unshare --mount --pid --fork --kill-child --mount-proc --propagation private bas
   mkdir /srv/sound
 
   cp -L /etc/resolv.conf "$root/etc/resolv.conf"
+  printf "127.0.0.1 localhost satellite\n" >"$root/etc/hosts" # debootstrap leaves it out
   if [[ ${BARE_CA:-} ]]; then cp -L "$BARE_CA" "$root/etc/bare-ca.crt"; fi
   git clone --quiet --no-hardlinks "$checkout" "$root/root/voiced"
   printf "#!/bin/sh\nexit 101\n" >"$root/usr/sbin/policy-rc.d"
@@ -83,7 +87,11 @@ unshare --mount --pid --fork --kill-child --mount-proc --propagation private bas
     --kill-signal=SIGRTMIN+4 --capability=CAP_BPF,CAP_PERFMON --system-call-filter=bpf \
     --bind=/srv/sound </dev/null >"$run/console" 2>&1 &
   container=$!
-  trap "kill $container; wait $container || true" EXIT
+  leave() { # what does not end in time ends with its process namespace
+    kill "$container"
+    for _ in {1..100}; do if kill -0 "$container" 2>/dev/null; then sleep 0.1; fi; done
+  }
+  trap leave EXIT
   end=$((SECONDS + 60))
   until init=$(pgrep -P "$container" -x systemd) && nsenter -t "$init" -m -p -C systemctl is-system-running >/dev/null 2>&1; do
     if [[ $SECONDS -gt $end ]] || ! kill -0 "$container" 2>/dev/null; then
