@@ -70,7 +70,7 @@ unshare --mount --pid --fork --kill-child --mount-proc --propagation private bas
   cp -L /etc/resolv.conf "$root/etc/resolv.conf"
   printf "127.0.0.1 localhost satellite\n" >"$root/etc/hosts" # debootstrap leaves it out
   if [[ ${BARE_CA:-} ]]; then cp -L "$BARE_CA" "$root/etc/bare-ca.crt"; fi
-  git clone --quiet --no-hardlinks "$checkout" "$root/root/voiced"
+  git clone --quiet --no-hardlinks "$checkout" "$root/srv/voiced"
   printf "#!/bin/sh\nexit 101\n" >"$root/usr/sbin/policy-rc.d"
   chmod 755 "$root/usr/sbin/policy-rc.d"
   mount -t proc proc "$root/proc"

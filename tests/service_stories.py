@@ -242,7 +242,7 @@ def service(machine: Machine, listener: Listener) -> Iterator[Service]:
 
 
 def test_the_installer_starts_it_on_a_machine_without_a_sound_card(machine: Machine) -> None:
-    told = machine.run("bash", "-c", "cd /root/voiced && systemd/install.sh", network=True)
+    told = machine.run("bash", "-c", "cd /srv/voiced && systemd/install.sh", network=True)
     assert "voiced runs" in told
     assert machine.run("systemctl", "is-active", "voiced").strip() == "active"
     assert machine.run("systemctl", "is-enabled", "voiced").strip() == "enabled"
@@ -461,7 +461,7 @@ def test_a_secret_comes_from_the_store_and_goes_nowhere_else(service: Service) -
 
 def test_installed_again_over_a_running_one(service: Service) -> None:
     pid = service.pid()
-    assert "voiced runs" in service.machine.run("/root/voiced/systemd/install.sh")  # without a network
+    assert "voiced runs" in service.machine.run("/srv/voiced/systemd/install.sh")  # without a network
     assert service.pid() != pid
     service.converse()
 
@@ -469,7 +469,7 @@ def test_installed_again_over_a_running_one(service: Service) -> None:
 def test_uninstalled(service: Service) -> None:
     machine, since = service.machine, len(service.listener.heard)
     pid = service.pid()
-    assert "voiced is uninstalled" in machine.run("/root/voiced/systemd/install.sh", "--uninstall")
+    assert "voiced is uninstalled" in machine.run("/srv/voiced/systemd/install.sh", "--uninstall")
     eventually(lambda: service.listener.on("availability", since) == ["offline"], what="offline")
     machine.run("test", "-e", f"/proc/{pid}", status=1)
     for gone in ("/opt/voiced", "/usr/local/bin/voiced", "/etc/systemd/system/voiced.service"):

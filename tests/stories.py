@@ -40,12 +40,12 @@ class Home:
     reports: Reports
     running: "asyncio.Task[None]"
 
-    def speak(self, *, wake: bool = True, word: str = "hey_jarvis") -> tuple[int, Samples]:
-        """Say the wake word and a question, then be silent long enough for the service to notice.
+    def speak(self, *, wake: bool = True, word: str = "hey_jarvis", after_s: float = 1.0) -> tuple[int, Samples]:
+        """Say the wake word and a question, then be silent, usually long enough for the service to notice.
 
         Returns the position at which the wake word was decided, and everything heard so far in this call.
         """
-        sound = np.concatenate([load(SOUNDS / "hey_jarvis_1.wav"), noise(1.0)])
+        sound = np.concatenate([load(SOUNDS / "hey_jarvis_1.wav"), noise(after_s)])
         sound = sound[: len(sound) // 320 * 320]
         woken = self.microphone.end + NOTES["hey_jarvis_1"]["wake_end"] // 320 * 320
         if wake:
@@ -80,7 +80,8 @@ class Home:
         """The states published, without repetitions."""
         states: list[str] = []
         for topic, payload in self.diary.history:
-            if topic == "state" and (state := json.loads(payload)["state"]) not in states[-1:]:
+            state = json.loads(payload)["state"] if topic == "state" else "starting"
+            if state not in ("starting", *states[-1:]):
                 states.append(state)
         return states
 
@@ -152,6 +153,8 @@ async def at_home(
         home = Home(daemon, microphone, ears, speaker, simulator, diary, settled, reports, running)
         try:
             await diary.until(lambda diary: "state" in diary.kept)
+            assert json.loads(diary.kept["state"])["state"] == "starting"
+            daemon.begin()
             yield home
         finally:
             running.cancel()

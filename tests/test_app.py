@@ -359,3 +359,24 @@ async def test_the_next_session_is_told_what_was_said() -> None:
 def test_the_wake_overlap_reaches_back_far_enough() -> None:
     """Scores cross at most 550 ms after the word's end; sound must begin 200 ms before it."""
     assert MARGIN >= (550 + 200) * MICROPHONE_RATE // 1000
+
+
+async def test_a_recording_that_ends_with_the_question_is_answered_all_the_same() -> None:
+    async with at_home() as home:
+        woken, sound = home.speak(after_s=0.0)
+        assert woken < len(sound)
+        home.microphone.run_out()
+        assert (await home.until_told("finished"))["assistant"]["text"] == "It is twenty past nine."
+        async with asyncio.timeout(10):
+            await home.running
+
+
+async def test_nothing_is_said_where_nobody_would_hear_it() -> None:
+    speaker = InstantSpeaker()
+    speaker.problem = "there is no speaker; plug one in"
+    async with at_home(speaker=speaker) as home:
+        refused = await home.command("command/say", "Dinner is ready.")
+        assert (refused["error"]["code"], "plug one in" in refused["error"]["message"]) == ("unavailable", True)
+    config = config_for_tests(profiles={"default": ProfileConfig(modalities=("text",))})
+    async with at_home(config=config) as home:
+        assert (await home.command("command/say", "Dinner is ready."))["error"]["code"] == "unavailable"

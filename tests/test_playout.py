@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from voiced.core.frames import SERVICE_RATE, Samples
@@ -58,6 +58,7 @@ def test_all_that_is_written_is_read_once_and_in_order(history: list[Write | Rea
 
 
 @given(HISTORIES, st.sampled_from([0, 130, 400]))
+@example([Write("a", 0, 0), Write("b", 0, 0)], 130)
 def test_what_is_heard_is_what_was_read_one_latency_ago(history: list[Write | Read], latency: int) -> None:
     """A list that names the part of every sample ever given out counts the same, and is never behind."""
     playout, waiting, given_out = Playout(), list[tuple[str, int]](), list[tuple[str, int] | None]()

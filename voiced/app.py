@@ -7,18 +7,21 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
+
+import numpy as np
 
 from voiced.attention import Attention, Heard
 from voiced.config import Config
 from voiced.core import conversation as mind
 from voiced.core.chimes import chime
-from voiced.core.frames import MICROPHONE_RATE
+from voiced.core.frames import FRAME, MICROPHONE_RATE, Frame, seconds
 from voiced.core.mqtt import commands, payloads
 from voiced.core.playout import Drained as PlayoutDrained
 from voiced.core.playout import PlayoutEvent, Started
 from voiced.core.profiles import chimes, persona_at_first, rules, session_settings
 from voiced.core.realtime import events as wire
+from voiced.core.realtime.refusal import harmless
 from voiced.core.states import (
     Accept,
     BeginTurn,
@@ -42,6 +45,7 @@ from voiced.core.states import (
     Tick,
     deadline,
     published,
+    visible,
 )
 from voiced.core.uplink import Uplink
 from voiced.core.wake import NearMiss, Wake
@@ -55,11 +59,8 @@ from voiced.scribe import Scribe
 
 logger = logging.getLogger(__name__)
 
-RACES = frozenset({"response_cancel_not_active", "item_truncate_invalid_item_id", "input_audio_buffer_commit_empty"})
-"""Errors that say only that something was over before we stopped it. Source: realtime.md 4.2."""
-
 WARM_S = 60.0
-"""Between two looks at the token; most find it good."""
+"""Between two looks at the token."""
 
 News: TypeAlias = Event | PlayoutEvent | Heard | commands.Message
 """Whatever is posted to the task that decides."""
@@ -111,12 +112,14 @@ class Daemon:
         words = [word.model for word in config.wake.words]
         self._attention = Attention(parts.ears, post=self.post, clips=parts.clips, words=words)
         self._is_open = False
+        self._is_starting = True
         self._reason: str | None = None
         self._desk = Desk(
             config=config,
             reports=reports,
             scribe=self._scribe,
             settled=parts.settled,
+            speaker=parts.speaker,
             step=self._step,
             apply=self._apply,
         )
@@ -128,11 +131,6 @@ class Daemon:
         self._resting.set()
 
     # --- what others may ask or post ----------------------------------------------------------------------------------
-
-    @property
-    def state(self) -> State:
-        """The state of the conversation."""
-        return self._state
 
     @property
     def status(self) -> str:
@@ -148,6 +146,11 @@ class Daemon:
     def vetoed(self) -> int:
         """Wakes that did not count because the speaker said the word."""
         return self._parts.ears.vetoed
+
+    def begin(self) -> None:
+        """Say that all is open: until then the state is ``starting``."""
+        self._is_starting = False
+        self._tell_state()
 
     def post(self, news: News, session: int | None = None) -> None:
         """Take what happened; ``session`` where it belongs to one. From the event loop only."""
@@ -171,7 +174,6 @@ class Daemon:
             done, _ = await asyncio.wait({deciding, hearing, warming}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
-            await self._resting.wait()
         finally:
             for task in (hearing, deciding, warming):
                 task.cancel()
@@ -197,6 +199,15 @@ class Daemon:
                 self._attention.hear(frame)
         await self._attention.settled()
         await self._news.join()  # what was heard last may have begun a conversation
+        await self._be_silent()
+
+    async def _be_silent(self) -> None:
+        """Behind the end of a recording: silence, by which the service notices that a turn is over."""
+        while not self._resting.is_set():
+            self._uplink.add(Frame(self._uplink.end, np.zeros(FRAME, np.int16)))
+            if self._uplink.is_open:
+                self._sessions.sound_waits()
+            await asyncio.sleep(seconds(FRAME, MICROPHONE_RATE))
 
     async def _decide(self) -> None:
         """Take news for ever: the only one who changes the state."""
@@ -247,8 +258,8 @@ class Daemon:
         self._scribe.before(event, now, idle=isinstance(before, Idle))
         if isinstance(event, SessionReady):
             self._session_is_ready()
-        elif isinstance(event, wire.ServiceProblem):
-            self._service_problem(event)
+        elif isinstance(event, wire.ServiceProblem) and not harmless(event):
+            self._reports.error(event.code or event.type, event.message)
         self._state, effects = mind.step(before, event, now, self._rules)
         if type(before) is not type(self._state):
             logger.info("%s: %s -> %s", *(type(value).__name__ for value in (event, before, self._state)))
@@ -259,7 +270,7 @@ class Daemon:
             self._resting.set()
         else:
             self._resting.clear()
-        if before != self._state and _seen(before) != _seen(self._state):
+        if before != self._state and visible(before) != visible(self._state):
             self._tell_state()
 
     def _do(self, effect: Effect) -> None:
@@ -283,12 +294,6 @@ class Daemon:
                     self._speaker.chime(chime(kind))
             case BeginTurn() | EndTurn() | Accept() | Refuse():
                 self._write(effect)
-
-    def _service_problem(self, problem: wire.ServiceProblem) -> None:
-        if problem.code in RACES or "already shorter" in problem.message:
-            logger.debug("the service was faster: %s", problem.message)
-        else:
-            self._reports.error(problem.code or problem.type, problem.message)
 
     def _write(self, effect: BeginTurn | EndTurn | Accept | Refuse) -> None:
         match effect:
@@ -382,10 +387,10 @@ class Daemon:
         self._reports.settings(self._desk.settings)
 
     def _tell_state(self) -> None:
-        self._reports.state(self._state, self._desk.settings, session=self._scribe.session or None, reason=self._reason)
-
-
-def _seen(state: State) -> tuple[Any, ...]:
-    """What other systems see of a state."""
-    talk = None if isinstance(state, Idle) else state.talk
-    return type(state).__name__, talk and talk.session, talk and talk.turn, talk and talk.source
+        self._reports.state(
+            self._state,
+            self._desk.settings,
+            session=self._scribe.session or None,
+            reason=self._reason,
+            starting=self._is_starting and isinstance(self._state, Idle),
+        )

@@ -303,7 +303,9 @@ def _config(options: argparse.Namespace) -> Config:
 def _log(level: str) -> None:
     # journald stamps the time itself
     stamp = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
-    logging.basicConfig(level=level.upper(), format=f"{stamp}%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    # A descriptor of our own: sounddevice leads 2 to nowhere while PortAudio starts, which may hang.
+    stream = open(os.dup(2), "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115 - a descriptor
+    logging.basicConfig(level=level.upper(), format=f"{stamp}%(levelname)s %(name)s: %(message)s", stream=stream)
 
 
 def _say(line: str) -> None:

@@ -14,7 +14,7 @@ from voiced.core.states import Event
 from voiced.core.wake import NearMiss, Wake
 from voiced.core.words import is_active, word_named
 from voiced.errors import CommandError
-from voiced.ports import Settled
+from voiced.ports import Settled, Speaker
 from voiced.reports import Reports
 from voiced.scribe import Scribe
 
@@ -33,6 +33,8 @@ class Desk:
     """Answers what takes a turn."""
     settled: Settled
     """Remembers settings."""
+    speaker: Speaker
+    """Asked whether anything can be heard."""
     step: Callable[[Event], None]
     """Takes events for the conversation."""
     apply: Callable[[payloads.Settings, payloads.Settings], None]
@@ -76,9 +78,9 @@ class Desk:
             event = order(
                 command,
                 request=request,
-                profile=self.settings.persona,
+                settings=self.settings,
                 profiles=self.config.profiles,
-                muted=self.settings.mute,
+                dumb=self.speaker.problem,
             )
         except CommandError as exc:
             self.scribe.refuse(request, exc)

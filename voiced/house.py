@@ -217,6 +217,7 @@ async def _watch(house: House, supervisor: Supervisor) -> None:
             last_health = now
         if not is_ready and (frames or missing):
             is_ready = True
+            house.daemon.begin()
             supervisor.ready("listening" if frames else "no microphone yet")
         # A microphone that is known to be gone is being reopened; a restart would not bring it back.
         is_well = now - last_frame < DEAF_S or missing is not None

@@ -1,8 +1,8 @@
 """From a command that somebody sent, or a word that somebody said, to an event of the conversation."""
 
-from collections.abc import Collection
+from collections.abc import Mapping
 
-from voiced.config import WakeWordConfig
+from voiced.config import ProfileConfig, WakeWordConfig
 from voiced.core.mqtt import commands
 from voiced.core.mqtt.payloads import Settings
 from voiced.core.states import Asked, Called, Ended, Event, Stopped, Woken
@@ -15,28 +15,34 @@ def order(
     command: commands.Listen | commands.Stop | commands.End | commands.Say | commands.Ask,
     *,
     request: int,
-    profile: str,
-    profiles: Collection[str],
-    muted: bool,
+    settings: Settings,
+    profiles: Mapping[str, ProfileConfig],
+    dumb: str | None = None,
 ) -> Event:
     """Return what ``command`` means for the conversation.
 
     Args:
         command: What was asked for.
         request: Number under which it will be answered.
-        profile: Who answers where the command does not say.
+        settings: Who answers where the command does not say, and whether the microphone is off.
         profiles: Those that exist.
-        muted: Whether the microphone is off.
+        dumb: Why nothing can be heard, if so.
 
     Raises:
-        CommandError: If it names a profile that does not exist, or wants to listen while muted.
+        CommandError: If it names a profile that does not exist, wants to listen while muted, or to be heard where
+            nothing sounds.
 
     """
+    profile, muted = settings.persona, settings.mute
     match command:
         case commands.Stop():
             return Stopped(request)
         case commands.End():
             return Ended("command", request)
+        case commands.Say() if "audio" not in profiles[profile].modalities:
+            raise CommandError(f'profile "{profile}" has no voice; choose another persona', code="unavailable")
+        case commands.Say() if dumb is not None:
+            raise CommandError(f"nobody would hear it: {dumb}", code="unavailable")
         case commands.Say():
             return Asked(command.text, profile, literal=True, interrupt=command.interrupt, request=request)
         case commands.Ask():

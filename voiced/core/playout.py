@@ -96,7 +96,7 @@ class Playout:
 
     @property
     def _audible(self) -> int:
-        return self._position - self.latency
+        return max(0, self._position - self.latency)
 
     def write(self, item_id: str, content_index: int, samples: Samples) -> None:
         """Queue sound of an answer; what does not fit into :data:`LIMIT` is dropped and counted.

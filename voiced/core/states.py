@@ -351,3 +351,10 @@ def hears(state: State, rules: Rules) -> bool:
             return rules.full_duplex and state.talk.follows
         case _:
             return False
+
+
+def visible(state: State) -> tuple[str, int, int, str]:
+    """Return what other systems see of a state: while it is the same, there is no news."""
+    if isinstance(state, Idle):
+        return "Idle", 0, 0, ""
+    return type(state).__name__, state.talk.session, state.talk.turn, state.talk.source

@@ -136,17 +136,24 @@ class Soundcard:
             DeviceError: If PortAudio is missing.
 
         """
-        self._portaudio = _load()
         self._give_up = give_up
         self._changed = threading.Condition()
         self._open: set[int] = set()
         self._opening = 0
         self._rescanning = False
         self._scanned = (time.monotonic(), _cards())
-        self._calls: dict[int, tuple[float, str]] = {}
+        # Loading asks the sound server for its devices, and may find it hanging.
+        starting = (time.monotonic() + OPEN_LIMIT_S, "starting PortAudio")
+        self._calls: dict[int, tuple[float, str]] = {threading.get_ident(): starting}
         self._ended = threading.Event()
         self._watch = threading.Thread(target=self._watch_calls, name="soundcard-watch", daemon=True)
         self._watch.start()
+        try:
+            self._portaudio = _load()
+        except DeviceError:
+            self.close()
+            raise
+        self._calls.clear()
 
     @property
     def is_rescanning(self) -> bool:

@@ -158,3 +158,11 @@ def _scrub(text: str, secret: Secret | None) -> str:
     text = re.sub(r"\bsk-[\w*-]+", "***", text)
     text = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
     return text if len(text) <= 200 else text[:197] + "..."
+
+
+_RACES = frozenset({"response_cancel_not_active", "item_truncate_invalid_item_id", "input_audio_buffer_commit_empty"})
+
+
+def harmless(problem: ServiceProblem) -> bool:
+    """Whether an ``error`` says only that something was over before we stopped it. Source: realtime.md 4.2."""
+    return problem.code in _RACES or "already shorter" in problem.message
