@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from voiced.core.evidence import Clip
 from voiced.core.frames import FRAME, SERVICE_RATE, Frame, Samples
+from voiced.core.ledger import Book, Entry
 from voiced.core.mqtt.payloads import BrokerHealth
 from voiced.core.playout import Drained, PlayoutEvent, Started
 from voiced.core.wake import NearMiss, Wake, WordRule
@@ -78,6 +79,18 @@ class KeptClips:
 
     def keep(self, clip: Clip) -> None:
         self.clips.append(clip)
+
+
+class KeptLedger:
+    """A ledger kept in memory."""
+
+    def __init__(self) -> None:
+        self.book = Book(since=0.0)
+        self.entries: list[Entry] = []
+        self.problem: str | None = None
+
+    def add(self, entry: Entry) -> None:
+        self.entries.append(entry)
 
 
 class InstantSpeaker:

@@ -3,27 +3,31 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Literal
 
 import numpy as np
 
-from tests.fakes import Diary, InstantSpeaker, Remembered, ScriptedEars, ScriptedMicrophone
+from tests.fakes import Diary, InstantSpeaker, KeptLedger, Remembered, ScriptedEars, ScriptedMicrophone
 from tests.recordings import NOTES, SOUNDS, load, noise
-from voiced.app import Daemon, Parts
+from voiced.app import Daemon
 from voiced.config import Config, ConversationConfig, DeviceConfig, MqttConfig
 from voiced.core.frames import Samples
 from voiced.core.mqtt.commands import Message
+from voiced.core.prices import Prices
 from voiced.core.realtime.endpoint import endpoint
 from voiced.edge.credentials import Credentials
+from voiced.edge.ledgerfile import load_prices
 from voiced.edge.resample import Resampler
 from voiced.edge.service import RealtimeService
-from voiced.ports import Clips, Load
+from voiced.parts import Parts
+from voiced.ports import Clips, Ledger, Load
 from voiced.reports import Reports
 from voiced.simulator import Scenario, Simulator, Turn
+from voiced.spending import Means
 
 
 @dataclass
@@ -120,6 +124,10 @@ async def at_home(
     provider: Literal["azure", "azure-preview"] = "azure",
     clips: Clips | None = None,
     environment: Mapping[str, str] | None = None,
+    ledger: Ledger | None = None,
+    prices: Prices | None = None,
+    today: Callable[[], datetime] = lambda: datetime.now(UTC),
+    zone: tzinfo = UTC,
 ) -> AsyncIterator[Home]:
     config = config or config_for_tests()
     microphone, ears, diary = ScriptedMicrophone(), ScriptedEars(), Diary()
@@ -128,9 +136,7 @@ async def at_home(
     async with Simulator(scenario) as simulator, secrets as credentials:
         url = simulator.url_for(provider)
         where = endpoint(config.realtime, url=url)
-        reports = Reports(
-            broker=diary, config=config, machine=lambda: Load(1.0, 1.0, None), today=lambda: datetime.now(UTC)
-        )
+        reports = Reports(broker=diary, config=config, machine=lambda: Load(1.0, 1.0, None), today=today)
         daemon = Daemon(
             config,
             where.dialect,
@@ -144,6 +150,7 @@ async def at_home(
                 settled=settled,
                 resampler=Resampler,
                 clock=time.monotonic,
+                means=Means(ledger=ledger or KeptLedger(), prices=prices or load_prices(""), zone=zone),
                 clips=clips,
             ),
             reports,

@@ -46,6 +46,7 @@ from voiced.core.states import (
     hears,
     published,
 )
+from voiced.core.truncation import truncations
 from voiced.core.wake import Wake
 
 RULES = Rules()
@@ -353,7 +354,7 @@ def test_a_speaker_that_never_says_done_is_not_waited_for() -> None:
 
 
 def test_what_was_heard_is_told_part_by_part() -> None:
-    assert mind.truncations({("i1", 0): 1085, ("i2", 0): 0}) == (
+    assert truncations({("i1", 0): 1085, ("i2", 0): 0}) == (
         wire.TruncateItem("i1", 0, 1000),
         wire.DeleteItem("i2"),
     )

@@ -44,7 +44,7 @@ COMMON = {
 PLATFORMS = {
     "sensor": {
         *("state_topic", "device_class", "options", "unit_of_measurement", "state_class"),
-        "suggested_display_precision",
+        *("suggested_display_precision", "last_reset_value_template"),
     },
     "binary_sensor": {"state_topic", "device_class"},
     "event": {"state_topic", "event_types"},
@@ -57,10 +57,10 @@ PLATFORMS = {
 }
 TRIGGER = {"platform", "automation_type", "type", "subtype", "topic", "payload", "value_template"}
 CLASSES = {
-    "sensor": {"enum", "timestamp", "duration"},
+    "sensor": {"enum", "timestamp", "duration", "monetary"},
     "binary_sensor": {"sound", "running", "problem", "connectivity"},
 }
-UNITS = {"duration": "ms"}
+UNITS = {"duration": "ms", "monetary": "USD"}
 
 
 def told(device: Device = KITCHEN) -> Any:

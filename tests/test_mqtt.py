@@ -44,6 +44,7 @@ KEYS = {
     "settings": "mute wake_enabled follow_up volume wake_sensitivity wake_word persona voice",
     "wake": "time wake_word score threshold action",
     "turn": "turn session time source wake_word outcome user assistant latency_ms tools usage cost error",
+    "usage": "since turns sessions tokens cost uploaded_s",
     "health": "time problems cloud microphone speaker overruns rss_mb cpu_percent cpu_temperature mqtt last_error wake",
     "info": "id version started host platform provider model base_topic wake_words voices personas features",
     "event/wake": "event_type time wake_word score source threshold action",
@@ -54,7 +55,7 @@ KEYS = {
     "event/error": "event_type time code message",
     "response": "id action ok result error time",
 }
-RETAINED = {"availability", "state", "settings", "wake", "turn", "health", "info"}
+RETAINED = {"availability", "state", "settings", "wake", "turn", "usage", "health", "info"}
 
 TIMES = st.integers(10**6, 32 * 10**12).map(
     lambda ms: mqtt.moment(ms / 1000).astimezone(timezone(timedelta(hours=ms % 25 - 12)))
@@ -160,6 +161,14 @@ SAMPLES = [
     mqtt.Wake(time=NOON, wake_word="hey_jarvis", score=0.93, threshold=0.5),
     make_turn(),
     make_turn(outcome="failed", error=mqtt.Cause(code="refused", message="The service said no.")),
+    mqtt.Usage(
+        since=NOON,
+        turns=3,
+        sessions=2,
+        tokens=mqtt.TokenSums(total=900, input=600, output=300, cached=64, audio_input=400, audio_output=250),
+        cost=mqtt.Spent(today=0.02, total=1.5, day_start=NOON, limit_day=1.0),
+        uploaded_s=12.5,
+    ),
     mqtt.Health(
         time=NOON,
         problems=(mqtt.Problem(code="broker", message="It is away.", since=NOON),),

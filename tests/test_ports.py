@@ -7,7 +7,7 @@ import pytest
 from tests import fakes
 from voiced import house, ports
 from voiced.core import ears
-from voiced.edge import broker, clips, microphone, resample, service, speaker, store, vad, wakemodel
+from voiced.edge import broker, clips, ledgerfile, microphone, resample, service, speaker, store, vad, wakemodel
 
 if TYPE_CHECKING:
     _microphones: tuple[type[ports.Microphone], ...] = (
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     _brokers: tuple[type[ports.Broker], ...] = (broker.MqttBroker, house.NoBroker, fakes.Diary)
     _settled: tuple[type[ports.Settled], ...] = (store.SettingsFile, fakes.Remembered)
     _resamplers: tuple[type[ports.Resample], ...] = (resample.Resampler,)
+    _ledgers: tuple[type[ports.Ledger], ...] = (ledgerfile.LedgerFile, fakes.KeptLedger)
     _speech: tuple[type[ports.Speech], ...] = (vad.Vad,)
     _scores: tuple[type[ports.WakeScores], ...] = (wakemodel.WakeModels,)
 
 
 @pytest.mark.parametrize(
-    "name", ["Microphone", "Ears", "Clips", "Speaker", "Service", "Session", "Broker", "Settled", "Speech"]
+    "name", ["Microphone", "Ears", "Clips", "Speaker", "Service", "Session", "Broker", "Settled", "Ledger", "Speech"]
 )
 def test_a_port_says_what_can_be_relied_on(name: str) -> None:
     """Every port, and every method of it, is documented: the sentence is the contract."""

@@ -5,8 +5,7 @@ Only :meth:`Daemon.decide` changes the state of the conversation; everything els
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
@@ -26,6 +25,7 @@ from voiced.core.states import (
     Accept,
     BeginTurn,
     Chime,
+    ChimeKind,
     CloseSession,
     Cut,
     Deafen,
@@ -47,15 +47,17 @@ from voiced.core.states import (
     published,
     visible,
 )
+from voiced.core.truncation import truncations
 from voiced.core.uplink import Uplink
 from voiced.core.wake import NearMiss, Wake
 from voiced.core.words import word_rules
 from voiced.desk import Desk
 from voiced.errors import CommandError
 from voiced.line import Sessions
-from voiced.ports import Clips, Clock, Ears, Microphone, Resample, Service, Settled, Speaker
+from voiced.parts import Parts
 from voiced.reports import Reports
 from voiced.scribe import Scribe
+from voiced.spending import Spending
 
 logger = logging.getLogger(__name__)
 
@@ -64,25 +66,6 @@ WARM_S = 60.0
 
 News: TypeAlias = Event | PlayoutEvent | Heard | commands.Message
 """Whatever is posted to the task that decides."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What the daemon is put together from."""
-
-    microphone: Microphone
-    """Entered already."""
-    ears: Ears
-    speaker: Speaker
-    """Its playout events go to :meth:`Daemon.post`."""
-    service: Service
-    settled: Settled
-    """Remembers what was set."""
-    resampler: Callable[[int, int], Resample]
-    """Makes converters from one rate to another."""
-    clock: Clock
-    clips: Clips | None = None
-    """Keeps recordings of wakes and near misses; ``None``: nobody does."""
 
 
 class Daemon:
@@ -105,7 +88,12 @@ class Daemon:
         self._reports = reports
         self._news: asyncio.Queue[tuple[int | None, News]] = asyncio.Queue()
         self._uplink = Uplink()
-        self._scribe = Scribe(config=config, reports=reports, clock=parts.clock, when_said=self._when_said)
+        self.spending = Spending(
+            config=config, means=parts.means, reports=reports, clock=parts.clock, uplink=self._uplink
+        )
+        self._scribe = Scribe(
+            config=config, reports=reports, clock=parts.clock, when_said=self._when_said, price=self.spending.price
+        )
         self._sessions = Sessions(
             service=parts.service, uplink=self._uplink, resampler=parts.resampler, post=self._post_of_session
         )
@@ -120,7 +108,9 @@ class Daemon:
             scribe=self._scribe,
             settled=parts.settled,
             speaker=parts.speaker,
+            spending=self.spending,
             step=self._step,
+            chime=self._chime,
             apply=self._apply,
         )
         self._rules = rules(config, follow_up=self._desk.settings.follow_up)
@@ -254,10 +244,11 @@ class Daemon:
         return None if isinstance(self._state, Idle) else self._state.talk.session
 
     def _step(self, event: Event) -> None:
+        self._rules = replace(self._rules, spent=self.spending.is_spent(event, self._state))
         now, before = self._clock(), self._state
         self._scribe.before(event, now, idle=isinstance(before, Idle))
         if isinstance(event, SessionReady):
-            self._session_is_ready()
+            self._session_is_ready(event)
         elif isinstance(event, wire.ServiceProblem) and not harmless(event):
             self._reports.error(event.code or event.type, event.message)
         self._state, effects = mind.step(before, event, now, self._rules)
@@ -290,10 +281,13 @@ class Daemon:
             case Cut(remembered):
                 self._cut(remembered=remembered)
             case Chime(kind):
-                if chimes(self._config, self._profile):
-                    self._speaker.chime(chime(kind))
+                self._chime(kind)
             case BeginTurn() | EndTurn() | Accept() | Refuse():
                 self._write(effect)
+
+    def _chime(self, kind: ChimeKind) -> None:
+        if chimes(self._config, self._profile):
+            self._speaker.chime(chime(kind))
 
     def _write(self, effect: BeginTurn | EndTurn | Accept | Refuse) -> None:
         match effect:
@@ -301,6 +295,7 @@ class Daemon:
                 self._scribe.begin(effect, "default" if isinstance(self._state, Idle) else self._state.talk.profile)
             case EndTurn():
                 self._scribe.end(effect)
+                self.spending.turn_over()
             case Accept(request):
                 self._scribe.accept(request)
             case Refuse(request, message):
@@ -308,6 +303,7 @@ class Daemon:
 
     def _open(self, effect: OpenSession) -> None:
         self._scribe.open()
+        self.spending.open(effect.session, self._scribe.session, effect.profile)
         self._reason = None
         self._is_open = False
         self._profile = effect.profile
@@ -316,10 +312,12 @@ class Daemon:
         self._sessions.open(effect.session, settings, self._config.profiles[effect.profile].deployment)
 
     def _post_of_session(self, session: int, news: News) -> None:
+        self.spending.noted(session, news)  # at once: what comes too late for the conversation costs as much
         self.post(news, session)
 
-    def _session_is_ready(self) -> None:
+    def _session_is_ready(self, ready: SessionReady) -> None:
         self._is_open = True
+        self.spending.ready(ready.model)
         self._reports.cloud_is("ok")
         self._reports.problem("service", None)
         self._reports.session(self._scribe.session, started=True)
@@ -339,6 +337,7 @@ class Daemon:
             if effect.failed:
                 self._reports.error(effect.reason, effect.message or effect.reason)
         self._is_open = False
+        self.spending.close()
         self._sessions.close()
 
     def _hear_on(self, effect: Hear) -> None:
@@ -353,7 +352,7 @@ class Daemon:
     def _cut(self, *, remembered: bool) -> None:
         heard = self._speaker.cut()
         self._scribe.cut(sum(heard.values()))
-        for told in mind.truncations(heard) if remembered else ():
+        for told in truncations(heard) if remembered else ():
             self._sessions.send(told)
 
     def _when_said(self, sent_ms: int) -> float | None:
@@ -385,6 +384,7 @@ class Daemon:
     def _tell_all(self) -> None:
         self._tell_state()
         self._reports.settings(self._desk.settings)
+        self.spending.tell()
 
     def _tell_state(self) -> None:
         self._reports.state(

@@ -164,6 +164,8 @@ def _status(options: argparse.Namespace) -> int:
     state, settings, health = (status.get(key, {}) for key in ("state", "settings", "health"))
     print(f"{status['availability']}; {state.get('state', 'unknown')}" + ("; muted" if state.get("muted") else ""))
     print(f"volume {settings.get('volume', '?')} %; service {health.get('cloud', '?')}")
+    if cost := status.get("usage", {}).get("cost"):
+        print(f"cost today {cost['today']:.2f} {cost['currency']}, in all {cost['total']:.2f}")
     for problem in health.get("problems", []):
         print(f"problem since {problem['since']}: {problem['message']}")
     return 0 if status["availability"] == "online" else 1

@@ -15,6 +15,7 @@ Percent = Annotated[int, Field(ge=0, le=100)]
 Action = Literal["stop", "mute", "listen", "end", "volume_up", "volume_down"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$", max_length=64)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Cap = Annotated[float | None, Field(ge=0, allow_inf_nan=False)]
 
 EVERY_WORD = "all"
 """The active wake word, where no single one was chosen."""
@@ -159,6 +160,8 @@ class RealtimeConfig(_Section):
     """Certificates to trust instead of the system's, PEM."""
     transcription_model: str = "auto"
     """Who writes down what the person says: ``auto``, ``off``, or a model (Azure: a deployment)."""
+    model_family: str = ""
+    """Model behind the deployment, for its price, where the service does not name it: ``gpt-realtime-2.1``."""
 
     @model_validator(mode="after")
     def _complete(self) -> "RealtimeConfig":
@@ -218,11 +221,21 @@ class ProfileConfig(_Section):
 
 
 class BudgetConfig(_Section):
-    """``[budget]``: read, and not yet enforced; the daemon says so when it is set."""
+    """``[budget]``: what may be spent. At a cap no session opens, and the one going on ends after its answer."""
 
-    usd_per_day: float | None = Field(default=None, ge=0)
-    usd_per_month: float | None = Field(default=None, ge=0)
-    session_minutes_per_day: float | None = Field(default=None, ge=0)
+    usd_per_session: Cap = None
+    usd_per_hour: Cap = None
+    usd_per_day: Cap = None
+    """Days and months are those of the machine's time zone."""
+    usd_per_month: Cap = None
+    session_minutes_per_day: Cap = None
+    """Minutes that sessions are open."""
+    warn_at: Fraction = 0.8
+    """Share of a cap from which ``health`` warns."""
+    cheap_profile: str = ""
+    """Profile that answers instead of every other one from then on; empty: none does."""
+    prices_file: str = ""
+    """Prices of your own, in the form of ``voiced/prices.toml``; its lines win over the shipped ones."""
 
 
 class MqttConfig(_Section):
@@ -272,6 +285,9 @@ class Config(_Section):
             if word.profile not in self.profiles:
                 known = ", ".join(sorted(self.profiles))
                 raise ValueError(f'wake.words[{number}].profile: there is no "{word.profile}"; there are: {known}')
+        if self.budget.cheap_profile and self.budget.cheap_profile not in self.profiles:
+            known = ", ".join(sorted(self.profiles))
+            raise ValueError(f'budget.cheap_profile: there is no "{self.budget.cheap_profile}"; there are: {known}')
         models = [word.model for word in self.wake.words]
         for number, model in enumerate(models):
             if model in models[:number]:
@@ -283,8 +299,6 @@ class Config(_Section):
     def unmet(self) -> list[str]:
         """Return a sentence for each wish that this version cannot fulfil."""
         wishes = []
-        if self.budget != BudgetConfig():
-            wishes.append("[budget] is set, but this version does not enforce it")
         if self.conversation.connect == "speech":
             wishes.append('conversation.connect = "speech" is not built yet; the session opens at the wake word')
         if self.audio.echo_cancellation == "on":

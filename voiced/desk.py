@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from voiced.config import Config
 from voiced.core.mqtt import commands, payloads
@@ -10,13 +10,14 @@ from voiced.core.mqtt.parsing import parse
 from voiced.core.mqtt.topics import Topics
 from voiced.core.orders import order, spoken
 from voiced.core.settings import changed, remembered
-from voiced.core.states import Event
+from voiced.core.states import Asked, Called, ChimeKind, Ended, Event, Woken
 from voiced.core.wake import NearMiss, Wake
 from voiced.core.words import is_active, word_named
 from voiced.errors import CommandError
 from voiced.ports import Settled, Speaker
 from voiced.reports import Reports
 from voiced.scribe import Scribe
+from voiced.spending import Spending
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +36,12 @@ class Desk:
     """Remembers settings."""
     speaker: Speaker
     """Asked whether anything can be heard."""
+    spending: Spending
+    """Knows whether the budget is used up."""
     step: Callable[[Event], None]
     """Takes events for the conversation."""
+    chime: Callable[[ChimeKind], None]
+    """Plays a short sound."""
     apply: Callable[[payloads.Settings, payloads.Settings], None]
     """Makes new settings hold; given those before, too."""
     settings: payloads.Settings = field(init=False)
@@ -85,7 +90,24 @@ class Desk:
         except CommandError as exc:
             self.scribe.refuse(request, exc)
             return
-        self.step(event)
+        self._call(event)
+
+    def _call(self, event: Event) -> None:
+        """Pass on what somebody wants, unless it costs money that may not be spent."""
+        if not isinstance(event, Woken | Called | Asked):
+            self.step(event)
+            return
+        if (refusal := self.spending.refusal()) is None:
+            cheap = self.config.budget.cheap_profile
+            self.step(replace(event, profile=cheap) if cheap and self.spending.is_low() else event)
+            return
+        self.spending.tell()
+        if isinstance(event, Woken):
+            self.reports.wake(event.wake)
+            self.step(Ended("budget"))  # the last answer, which the word would interrupt
+        elif event.request is not None:
+            self.scribe.refuse(event.request, CommandError(refusal, code="unavailable"))
+        self.chime("error")
 
     def _set(self, command: commands.SetSettings) -> None:
         try:
@@ -123,4 +145,4 @@ class Desk:
         if isinstance(meaning, payloads.Settings):
             self._change(meaning, ("mute",) if word.action == "mute" else ("volume",))
         else:
-            self.step(meaning)
+            self._call(meaning)

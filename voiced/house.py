@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from voiced import __version__
-from voiced.app import Daemon, Parts
+from voiced.app import Daemon
 from voiced.config import EVERY_WORD, AudioConfig, Config
 from voiced.core import discovery
 from voiced.core.ears import Ears
@@ -27,7 +27,8 @@ from voiced.core.words import choices, word_rules
 from voiced.edge.broker import MqttBroker
 from voiced.edge.clips import ClipFolder
 from voiced.edge.credentials import Credentials
-from voiced.edge.machine import load_meter
+from voiced.edge.ledgerfile import LedgerFile, load_prices
+from voiced.edge.machine import load_meter, local_zone
 from voiced.edge.models import find_models
 from voiced.edge.resample import Resampler
 from voiced.edge.service import RealtimeService
@@ -36,9 +37,11 @@ from voiced.edge.store import SettingsFile, state_directory
 from voiced.edge.supervisor import Supervisor
 from voiced.edge.vad import Vad
 from voiced.edge.wakemodel import WakeModels
+from voiced.parts import Parts
 from voiced.ports import Broker, Microphone, Speaker
 from voiced.reports import Reports
 from voiced.simulator import Simulator
+from voiced.spending import Means
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +111,7 @@ async def opened(
         VoicedError: If a part that cannot come by itself later is missing: a model, a file, a password.
 
     """
+    prices = load_prices(config.budget.prices_file)
     ears, reference = make_ears(config)
     state = state_directory(environ)
     async with AsyncExitStack() as parts:
@@ -119,6 +123,7 @@ async def opened(
         credentials = await parts.enter_async_context(Credentials(config.realtime, environment=environ))
         broker = await _broker(config, parts)
         reports = Reports(broker=broker, config=config, machine=load_meter(), today=lambda: datetime.now(UTC))
+        book = await asyncio.to_thread(parts.enter_context, LedgerFile(state / "ledger.sqlite"))
         clips = _clips(config, state / "clips")
         if clips is not None:
             parts.enter_context(clips)
@@ -148,6 +153,7 @@ async def opened(
                 settled=SettingsFile(state / "settings.json"),
                 resampler=Resampler,
                 clock=time.monotonic,
+                means=Means(ledger=book, prices=prices, zone=local_zone(environ)),
                 clips=clips if config.wake.clips else None,
             ),
             reports,
@@ -215,6 +221,7 @@ async def _watch(house: House, supervisor: Supervisor) -> None:
         house.reports.health(overruns=house.microphone.overruns, vetoed=house.daemon.vetoed, always=due)
         if due:
             last_health = now
+            house.daemon.spending.tell()
         if not is_ready and (frames or missing):
             is_ready = True
             house.daemon.begin()

@@ -64,10 +64,11 @@ class Line:
 
     async def run(self, service: Service, settings: SessionSettings, model: str = "") -> None:
         """Open the session and keep it until cancelled, or until it is lost; then say so."""
+        late: list[ServerEvent] = []
         try:
             async with service.open(settings, model=model) as session:
-                self.model = session.model
-                self._post(self._number, SessionReady())
+                self.model, late = session.model, session.late
+                self._post(self._number, SessionReady(session.model))
                 async with asyncio.TaskGroup() as tasks:
                     speaking = tasks.create_task(self._speak(session), name="speak")
                     async for event in session.events():
@@ -76,6 +77,9 @@ class Line:
         except* ServiceError as lost:
             first = _first(lost)
             self._post(self._number, SessionLost(first.code, str(first)))
+        finally:
+            for event in late:  # nobody waits for it any more, but it is paid for
+                self._post(self._number, event)
 
     async def _speak(self, session: Session) -> None:
         while True:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from voiced.core.evidence import Clip
 from voiced.core.frames import Frame, Samples
+from voiced.core.ledger import Book, Entry
 from voiced.core.mqtt.payloads import BrokerHealth
 from voiced.core.realtime.events import ClientEvent, ServerEvent, SessionSettings
 from voiced.core.wake import NearMiss, Wake, WordRule
@@ -113,6 +114,10 @@ class Session(Protocol):
     def model(self) -> str | None:
         """The model that answers, where the service says so."""
 
+    @property
+    def late(self) -> list[ServerEvent]:
+        """What still came while the session was being left; whole once it is."""
+
     async def send(self, event: ClientEvent) -> None:
         """Send one event.
 
@@ -196,6 +201,21 @@ class Settled(Protocol):
 
     def save(self, values: dict[str, object]) -> None:
         """Keep ``values``; a disk that refuses is logged, not raised."""
+
+
+class Ledger(Protocol):
+    """Where what is spent is written down."""
+
+    @property
+    def book(self) -> Book:
+        """What was written so far; who adds an entry below adds it here too."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why entries cannot be kept, as a sentence."""
+
+    def add(self, entry: Entry) -> None:
+        """Keep an entry; does not wait."""
 
 
 class Speech(Protocol):

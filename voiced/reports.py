@@ -76,6 +76,10 @@ class Reports:
         """Publish ``info``."""
         self.broker.keep("info", info.json_text())
 
+    def usage(self, usage: payloads.Usage) -> None:
+        """Publish ``usage``."""
+        self.broker.keep("usage", usage.json_text())
+
     def wake(self, wake: Wake, action: payloads.Action | None = None) -> None:
         """Publish an accepted wake word; ``action``: of a command word."""
         self._detected += 1

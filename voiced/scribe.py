@@ -26,16 +26,24 @@ class Scribe:
         reports: Publishes turns.
         clock: Monotonic seconds.
         when_said: Tells when the sound stood at the microphone that is so many ms into what was sent.
+        price: Tells what an answer or a transcript costs, in nano-dollars; ``None`` where that is not known.
 
     """
 
     def __init__(
-        self, *, config: Config, reports: Reports, clock: Clock, when_said: Callable[[int], float | None]
+        self,
+        *,
+        config: Config,
+        reports: Reports,
+        clock: Clock,
+        when_said: Callable[[int], float | None],
+        price: Callable[[wire.ResponseDone | wire.InputTranscript], int | None],
     ) -> None:
         self._config = config
         self._reports = reports
         self._clock = clock
         self._when_said = when_said
+        self._price = price
         self._book = TurnBook(transcribes=transcriber(config) is not None)
         self._memories: dict[str | None, deque[tuple[float, str, str]]] = {}
         self._requests: dict[int, commands.Command] = {}
@@ -76,7 +84,7 @@ class Scribe:
                 tail_ms = self._book.draft.tail_ms if self._book.draft else 0
                 self._book.note(event, self._when_said(event.audio_end_ms - tail_ms))
             case wire.ResponseDone():
-                self._book.note(event)
+                self._book.note(event, nano=self._price(event))
 
     def after(self, event: Event, state: State) -> None:
         """Note what an event says once the conversation has gone on to ``state``."""
@@ -84,9 +92,9 @@ class Scribe:
             case wire.AudioDelta() | wire.TextDelta():
                 if isinstance(state, Responding) and state.response == event.response_id:
                     self._book.note(event)
-            case wire.ResponseStarted():
-                self._book.note(event)
-            case wire.SpeechStarted() | wire.InputCommitted() | wire.InputTranscript() | wire.InputTranscriptFailed():
+            case wire.InputTranscript():
+                self._book.note(event, nano=self._price(event))
+            case wire.ResponseStarted() | wire.SpeechStarted() | wire.InputCommitted() | wire.InputTranscriptFailed():
                 self._book.note(event)
 
     def begin(self, begun: BeginTurn, profile: str) -> None:

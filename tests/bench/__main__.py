@@ -4,7 +4,7 @@ import argparse
 import importlib
 import json
 
-BENCHES = ("ears", "start", "wakes")
+BENCHES = ("ears", "ledger", "start", "wakes")
 
 
 def main() -> None:

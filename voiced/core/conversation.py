@@ -53,23 +53,9 @@ from voiced.core.states import (
     Talk,
     Tick,
     Woken,
+    costs_more,
     hears,
 )
-
-
-def truncations(heard: dict[tuple[str, int], int], margin_ms: int = 85) -> tuple[wire.ClientEvent, ...]:
-    """Return what to tell the service about an answer of which so many milliseconds were heard.
-
-    Source: realtime.md 3.5: the service counts about 85 ms less than the bytes it sent; an item of which nothing was
-    heard cannot be truncated, so it is deleted.
-    """
-    told: list[wire.ClientEvent] = []
-    for (item_id, part), ms in heard.items():
-        if ms > margin_ms:
-            told.append(wire.TruncateItem(item_id, part, ms - margin_ms))
-        else:
-            told.append(wire.DeleteItem(item_id))
-    return tuple(told)
 
 
 def step(state: State, event: Event, now: float, rules: Rules) -> Step:
@@ -98,6 +84,8 @@ def _turned(state: State, event: Event, now: float, rules: Rules) -> Step:
             return _lost(state, event)
         case Tick() if now >= state.talk.ends and not isinstance(state, Responding | Finishing):
             return _rest(state, "max_s")
+    if rules.spent and costs_more(state, event):
+        return _spent(state)
     match state:
         case Connecting():
             return _connecting(state, event, now, rules)
@@ -250,6 +238,9 @@ def _follow(state: Processing | Responding | Finishing, ended: tuple[Effect, ...
     talk = state.talk
     if isinstance(state, Finishing) and state.lost:
         return Idle(talk.session), ended
+    if rules.spent:
+        rest, effects = _rest(None, "budget", talk=talk)
+        return rest, (*ended, *effects, Chime("error"))
     if not talk.follows or rules.follow_up_s <= 0 or now >= talk.ends:
         rest, effects = _rest(None, "done", talk=talk)
         return rest, (*ended, *effects)
@@ -311,6 +302,14 @@ def _silenced(state: Active) -> tuple[Effect, ...]:
             return (ended,)
         case _:
             return ()
+
+
+def _spent(state: Active) -> Step:
+    """End the conversation at once: nothing may be spent any more."""
+    failed: tuple[Effect, ...] = ()
+    if ended := _silenced(state):
+        failed = (*ended[:-1], EndTurn(state.talk.turn, "failed", "budget", "the budget is spent"))
+    return Idle(state.talk.session), (*failed, CloseSession(state.talk.session, "budget"), Chime("error"))
 
 
 def _lost(state: Active, event: SessionLost) -> Step:

@@ -48,6 +48,26 @@ def _said(who: str) -> str:
 
 _TEXT = '{"text": {{ value | tojson }} }'
 
+
+def _money(name: str, label: str, key: str, since: str) -> Component:
+    return Component(
+        name,
+        "sensor",
+        label,
+        "mdi:cash",
+        state="usage",
+        template=f"{{{{ value_json.cost.{key} }}}}",
+        category="diagnostic",
+        more={
+            "device_class": "monetary",
+            "unit_of_measurement": "USD",
+            "state_class": "total",
+            "last_reset_value_template": f"{{{{ {since} }}}}",
+            "suggested_display_precision": 2,
+        },
+    )
+
+
 COMPONENTS = (
     Component(
         "state",
@@ -274,6 +294,29 @@ COMPONENTS = (
             "enabled_by_default": False,
         },
     ),
+    Component(
+        "tokens",
+        "sensor",
+        "Tokens",
+        "mdi:counter",
+        state="usage",
+        template="{{ value_json.tokens.total }}",
+        attributes="{{ value_json.tokens | tojson }}",
+        category="diagnostic",
+        more={"state_class": "total_increasing", "unit_of_measurement": "tokens"},
+    ),
+    Component(
+        "turns",
+        "sensor",
+        "Turns",
+        "mdi:forum-outline",
+        state="usage",
+        template="{{ value_json.turns }}",
+        category="diagnostic",
+        more={"state_class": "total_increasing"},
+    ),
+    _money("cost_today", "Cost today", "today", "value_json.cost.day_start"),
+    _money("cost_total", "Cost", "total", "value_json.since"),
     Component(
         "last_error",
         "sensor",

@@ -34,6 +34,8 @@ class Rules:
     """How long a cut answer still sounds: fade, sound card, room. Measured 0.14 to 0.18 s."""
     full_duplex: bool = False
     """Whether the service hears the person while an answer plays."""
+    spent: bool = False
+    """Whether the budget is used up: the answer going on is the last one."""
 
 
 # --- what happens -----------------------------------------------------------------------------------------------------
@@ -87,7 +89,9 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class SessionReady:
-    """The session takes sound."""
+    """The session takes sound; ``model`` answers, where the service says so."""
+
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,3 +362,14 @@ def visible(state: State) -> tuple[str, int, int, str]:
     if isinstance(state, Idle):
         return "Idle", 0, 0, ""
     return type(state).__name__, state.talk.session, state.talk.turn, state.talk.source
+
+
+def costs_more(state: Active, event: Event) -> bool:
+    """Return whether to go on would cost an answer more than the one that was too many."""
+    match state:
+        case Processing(response=str()) | Responding():
+            return isinstance(event, wire.ResponseDone) and event.response_id != state.response
+        case Finishing():
+            return False
+        case _:
+            return True

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from voiced.core.frames import SERVICE_RATE, milliseconds
 from voiced.core.mqtt import payloads
+from voiced.core.prices import NANO
 from voiced.core.realtime import events as wire
 from voiced.core.states import EndTurn, Source
 
@@ -43,6 +44,8 @@ class Draft:
     first_sound: float | None = None
     wake_to_listen_ms: int | None = None
     usage: payloads.TokenCount = field(default_factory=payloads.TokenCount)
+    nano: int | None = 0
+    """Nano-dollars; ``None``: a price is not known."""
     heard_ms: int | None = None
     """How much of the answer was heard, where it was cut."""
     ended: EndTurn | None = None
@@ -72,6 +75,7 @@ class Draft:
                 total=max(0, round((self.over - since) * 1000)),
             ),
             usage=self.usage,
+            cost=None if self.nano is None else self.nano / NANO,
             error=payloads.Cause(code=ended.code, message=ended.message or "") if ended.code else None,
         )
 
@@ -107,19 +111,20 @@ class TurnBook:
         draft.wake_to_listen_ms, self._listen_ms = self._listen_ms, None
         self._draft = draft
 
-    def note(self, event: wire.ServerEvent, speech_end: float | None = None) -> None:
+    def note(self, event: wire.ServerEvent, speech_end: float | None = None, nano: int | None = 0) -> None:
         """Write down what the service says.
 
         Args:
             event: Of the session going on.
             speech_end: With ``SpeechStopped``: when the person really stopped, on the clock of ``now``.
+            nano: With ``ResponseDone`` and ``InputTranscript``: nano-dollars it costs; ``None``: not known.
 
         """
         match event:
             case wire.InputTranscript() | wire.InputTranscriptFailed():
-                self._transcribed(event)
+                self._transcribed(event, nano)
             case wire.ResponseDone():
-                self._used(event)
+                self._used(event, nano)
         if (draft := self._draft) is None:
             return
         match event:
@@ -166,14 +171,20 @@ class TurnBook:
             draft.pending.discard(name)
         return drafts
 
-    def _transcribed(self, event: wire.InputTranscript | wire.InputTranscriptFailed) -> None:
+    def _transcribed(self, event: wire.InputTranscript | wire.InputTranscriptFailed, nano: int | None) -> None:
         for draft in self._waiting_for(event.item_id):
+            draft.nano = _plus(draft.nano, nano)
             if isinstance(event, wire.InputTranscript):
                 draft.user = f"{draft.user} {event.text}" if draft.user else event.text
 
-    def _used(self, event: wire.ResponseDone) -> None:
+    def _used(self, event: wire.ResponseDone, nano: int | None) -> None:
         for draft in self._waiting_for(event.response_id):
             draft.usage = _sum(draft.usage, event.usage)
+            draft.nano = _plus(draft.nano, nano)
+
+
+def _plus(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
 
 
 def _sum(so_far: payloads.TokenCount, usage: wire.Usage) -> payloads.TokenCount:

@@ -45,6 +45,11 @@ class Uplink:
         return self._waiting
 
     @property
+    def taken(self) -> int:
+        """Samples taken in this session."""
+        return self._taken
+
+    @property
     def end(self) -> int:
         """Position behind the newest sample heard."""
         return self._end

@@ -1,13 +1,33 @@
-"""What this process costs the machine, read from Linux's own files."""
+"""What this process costs the machine, and the machine's time zone, read from Linux's own files."""
 
+import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, tzinfo
 from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from voiced.ports import Load
 
+logger = logging.getLogger(__name__)
+
 TEMPERATURE = Path("/sys/class/thermal/thermal_zone0/temp")
+
+
+LOCALTIME = Path("/etc/localtime")
+
+
+def local_zone(environ: Mapping[str, str]) -> tzinfo:
+    """Return the zone of ``$TZ``, else of the machine, else UTC; one that knows summer and winter."""
+    try:
+        if name := environ.get("TZ", "").removeprefix(":"):
+            return ZoneInfo(name)
+        with LOCALTIME.open("rb") as file:
+            return ZoneInfo.from_file(file, key="local")
+    except (OSError, ValueError, ZoneInfoNotFoundError) as exc:
+        logger.warning("the time zone cannot be read (%s); days and months of the budget are those of UTC", exc)
+        return UTC
 
 
 def load_meter() -> Callable[[], Load]:

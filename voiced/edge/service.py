@@ -84,6 +84,7 @@ class RealtimeSession:
         self._codec: Codec = CODECS[endpoint.dialect]
         self._problem: ServiceProblem | None = None
         self._closing = False
+        self.late: list[ServerEvent] = []
         self.session_id = ""
         self.model: str | None = None
         self.expires_at: float | None = None
@@ -147,9 +148,9 @@ class RealtimeSession:
 
     async def _drain(self) -> None:
         """Read on until the end: behind a full queue the service's answer to our close would never be seen."""
-        with suppress(ConnectionClosed, ConcurrencyError):  # the latter: somebody else still reads
+        with suppress(ServiceError, ConcurrencyError):  # the latter: somebody else still reads
             while True:
-                await self._line.recv()
+                self.late.append(await self._receive())
 
     async def _greeting(self) -> SessionCreated:
         problem = ""

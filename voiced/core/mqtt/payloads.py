@@ -237,6 +237,34 @@ class ErrorEvent(Payload):
     message: str
 
 
+class TokenSums(TokenCount):
+    """Tokens of all turns."""
+
+    total: Count = 0
+
+
+class Spent(Payload):
+    """What was paid, in US dollars, as far as prices are known."""
+
+    today: Amount = 0.0
+    total: Amount = 0.0
+    currency: Literal["USD"] = "USD"
+    day_start: Time
+    limit_day: Amount | None = None
+
+
+class Usage(Payload):
+    """``usage``: sums since the ledger was begun, after each turn."""
+
+    since: Time
+    turns: Count = 0
+    sessions: Count = 0
+    tokens: TokenSums = TokenSums()
+    cost: Spent
+    uploaded_s: Amount = 0.0
+    """Seconds of sound sent to the service."""
+
+
 class BrokerHealth(Payload):
     """How the way to the broker has been since the start."""
 

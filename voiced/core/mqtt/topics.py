@@ -39,6 +39,7 @@ TABLE = (
     Topic("settings", "out", "what can be changed while it runs", payloads.Settings, retain=True),
     Topic("wake", "out", "the last wake word accepted", payloads.Wake, retain=True),
     Topic("turn", "out", "the last turn; texts as `mqtt.transcripts` says", payloads.Turn, retain=True),
+    Topic("usage", "out", "tokens and money, after each turn", payloads.Usage, retain=True),
     Topic("health", "out", "problems, on change and every 60 s", payloads.Health, retain=True),
     Topic("info", "out", "version, provider, wake words", payloads.Info, retain=True),
     Topic("event/wake", "out", "a conversation was called for, or a near miss", payloads.WakeEvent),

@@ -1,0 +1,28 @@
+"""What the daemon is put together from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from voiced.ports import Clips, Clock, Ears, Microphone, Resample, Service, Settled, Speaker
+from voiced.spending import Means
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The world around the daemon."""
+
+    microphone: Microphone
+    """Entered already."""
+    ears: Ears
+    speaker: Speaker
+    """Its playout events go to :meth:`Daemon.post`."""
+    service: Service
+    settled: Settled
+    """Remembers what was set."""
+    resampler: Callable[[int, int], Resample]
+    """Makes converters from one rate to another."""
+    clock: Clock
+    means: Means
+    """Ledger and prices."""
+    clips: Clips | None = None
+    """Keeps recordings of wakes and near misses; ``None``: nobody does."""
