@@ -116,7 +116,7 @@ async def run(environ: Mapping[str, str], *, keep: Path | None, say: Callable[[s
             hidden = {**environ, "STATE_DIRECTORY": str(private)}
             async with (
                 Watcher(config.mqtt, f"{witness.root}/#", witness.heard),
-                house.opened(config, hidden, sound=_ends(config, played), simulator=simulator) as home,
+                house.opened(config, hidden, sound=_ends(config, played), simulator_url=simulator.url) as home,
             ):
                 await house.live(home, Supervisor())
             lost = home.daemon.lost_samples

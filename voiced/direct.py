@@ -14,9 +14,8 @@ from voiced.edge.credentials import Credentials
 from voiced.edge.service import RealtimeService
 from voiced.edge.sound import open_sound
 from voiced.errors import ServiceError
-from voiced.house import give_up, sound_settings
+from voiced.house import give_up, sound_settings, start_simulator
 from voiced.ports import Session, Speaker
-from voiced.simulator import Simulator
 
 ANSWER_S = 30.0
 """From one piece of the answer to the next."""
@@ -32,7 +31,7 @@ async def ask(config: Config, environ: Mapping[str, str], text: str, *, write: C
     async with AsyncExitStack() as parts:
         url = None
         if config.realtime.provider == "simulator":
-            url = (await parts.enter_async_context(Simulator(record=False))).url
+            url = await start_simulator(parts)
         where = endpoint(config.realtime, url=url, model=config.profiles["default"].deployment)
         settings = session_settings(config, "default", where.dialect)
         credentials = await parts.enter_async_context(Credentials(config.realtime, environment=environ))

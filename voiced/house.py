@@ -40,7 +40,6 @@ from voiced.edge.wakemodel import WakeModels
 from voiced.parts import Parts
 from voiced.ports import Broker, Microphone, Speaker
 from voiced.reports import Reports
-from voiced.simulator import Simulator
 from voiced.spending import Means
 
 logger = logging.getLogger(__name__)
@@ -88,7 +87,6 @@ class House:
     broker: Broker
     reports: Reports
     endpoint: Endpoint
-    simulator: Simulator | None
 
 
 @asynccontextmanager
@@ -97,7 +95,7 @@ async def opened(
     environ: Mapping[str, str],
     *,
     sound: SoundSettings | None = None,
-    simulator: Simulator | None = None,
+    simulator_url: str | None = None,
 ) -> AsyncIterator[House]:
     """Open everything but the line to the service.
 
@@ -105,7 +103,7 @@ async def opened(
         config: What the user wants.
         environ: For secrets and places.
         sound: Other ends than the configuration's.
-        simulator: An entered one, for provider ``simulator``; by default one is started.
+        simulator_url: Of one that runs, for provider ``simulator``; by default one is started.
 
     Raises:
         VoicedError: If a part that cannot come by itself later is missing: a model, a file, a password.
@@ -115,11 +113,10 @@ async def opened(
     ears, reference = make_ears(config)
     state = state_directory(environ)
     async with AsyncExitStack() as parts:
-        if config.realtime.provider == "simulator" and simulator is None:
-            simulator = await parts.enter_async_context(Simulator(record=False))
+        if config.realtime.provider == "simulator" and simulator_url is None:
+            simulator_url = await start_simulator(parts)
             logger.warning("no cloud service is configured: a simulator with canned answers stands in for it")
-        where_url = None if simulator is None else simulator.url
-        where = endpoint(config.realtime, url=where_url)
+        where = endpoint(config.realtime, url=simulator_url)
         credentials = await parts.enter_async_context(Credentials(config.realtime, environment=environ))
         broker = await _broker(config, parts)
         reports = Reports(broker=broker, config=config, machine=load_meter(), today=lambda: datetime.now(UTC))
@@ -147,7 +144,7 @@ async def opened(
                 service=RealtimeService(
                     where,
                     credentials,
-                    named=lambda model: endpoint(config.realtime, url=where_url, model=model),
+                    named=lambda model: endpoint(config.realtime, url=simulator_url, model=model),
                     ca_file=config.realtime.ca_file,
                 ),
                 settled=SettingsFile(state / "settings.json"),
@@ -172,7 +169,6 @@ async def opened(
             broker=broker,
             reports=reports,
             endpoint=where,
-            simulator=simulator,
         )
 
 
@@ -193,6 +189,13 @@ async def live(house: House, supervisor: Supervisor) -> None:
         for task in (running, *watching):
             task.cancel()
         await asyncio.gather(running, *watching, return_exceptions=True)
+
+
+async def start_simulator(parts: AsyncExitStack) -> str:
+    """Start a simulator that ends with ``parts``; return its address."""
+    from voiced.simulator import Simulator  # noqa: PLC0415 - a daemon with a real service does without its memory
+
+    return (await parts.enter_async_context(Simulator(record=False))).url
 
 
 async def _obey(broker: MqttBroker, daemon: Daemon) -> None:
