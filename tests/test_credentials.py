@@ -265,10 +265,10 @@ async def authority(ca: trustme.CA, answer: dict[str, Any], status: int = 200) -
         writer.close()
 
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    ca.issue_cert("localhost").configure_cert(tls)
+    ca.issue_cert("127.0.0.1").configure_cert(tls)
     server = await asyncio.start_server(serve, "127.0.0.1", ssl=tls)
     async with server:
-        yield f"https://localhost:{server.sockets[0].getsockname()[1]}", requests
+        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", requests
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ class Room:
 
 
 @asynccontextmanager
-async def in_a_room(bed: SoundBed, scenario: Scenario, **environ: str) -> AsyncIterator[Room]:
+async def in_a_room(bed: SoundBed, scenario: Scenario, host: str = "127.0.0.1", **environ: str) -> AsyncIterator[Room]:
     folder = bed.directory
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
         notices.bind(str(folder / "notify"))
@@ -92,7 +92,7 @@ async def in_a_room(bed: SoundBed, scenario: Scenario, **environ: str) -> AsyncI
                 follow_up_s = 1.0
                 [realtime]
                 provider = "custom"
-                url = "ws://localhost:{simulator.port}/v1/realtime?model=gpt-realtime-2.1"
+                url = "ws://{host}:{simulator.port}/v1/realtime?model=gpt-realtime-2.1"
                 transcription_model = "whisper-1"
                 [mqtt]
                 host = "127.0.0.1"
@@ -178,17 +178,17 @@ async def test_everything_said_arrives_and_every_answer_is_heard(bed: SoundBed, 
 
 
 async def test_nothing_is_contacted_before_the_wake_word(bed: SoundBed) -> None:
-    """Seen at the sockets of the process: no connection, no lookup, no datagram for the service."""
-    async with in_a_room(bed, Scenario(turns=(QUESTION,))) as room:
+    """Seen at the sockets of the process: no connection, no lookup, no datagram for the service.
+
+    A bare system may not know the name, so whether the lookup succeeds does not matter.
+    """
+    async with in_a_room(bed, Scenario(turns=(QUESTION,)), host="localhost") as room:
         await room.say(load(SOUNDS / "negative_1.wav"))
-        service = f"{room.simulator.port}"
-        assert service not in room.contacts()
+        assert str(room.simulator.port) not in room.contacts()
         assert "localhost" not in room.contacts()
         assert room.simulator.connections == 0
         await room.say(spoken())
-        await room.until_turn("finished")
-        assert service in room.contacts()
-        assert "localhost" in room.contacts()
+        await eventually(lambda: f"localhost', {room.simulator.port}" in room.contacts(), "the lookup")
 
 
 async def test_a_microphone_that_is_pulled_out_comes_back(bed: SoundBed) -> None:
