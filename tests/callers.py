@@ -21,6 +21,41 @@ TURN = Turn(user="What time is it?", assistant="It is noon.")
 SETTINGS = ev.SessionSettings(instructions="Be short.", voice="alloy", speed=1.1, noise_reduction="far_field")
 BRIEF = Patience(connect_s=0.3, created_s=0.3, updated_s=0.3, close_s=0.3)
 
+CLIENT_EVENTS: list[ev.ClientEvent] = [
+    ev.UpdateSession(ev.SessionSettings()),
+    ev.UpdateSession(
+        ev.SessionSettings(
+            instructions="Kurz, bitte: „ja“ oder „nein“.",
+            voice="marin",
+            speed=1.25,
+            turn_detection=ev.SemanticVad("low", create_response=False),
+            transcription_model="gpt-transcribe",
+            language="de",
+            noise_reduction="far_field",
+            max_output_tokens=900,
+            tools=({"type": "function", "name": "now", "description": "The time.", "parameters": {}},),
+        ),
+        event_id="e1",
+    ),
+    ev.UpdateSession(ev.SessionSettings(modalities=("text",), voice="marin", turn_detection=None)),
+    ev.UpdateSession(ev.SessionSettings(modalities=("audio", "text"), transcription_model="whisper-1")),
+    ev.AppendAudio(b""),
+    ev.AppendAudio(bytes(range(256))),
+    ev.CommitAudio(),
+    ev.ClearAudio(),
+    ev.CreateMessage("user", "Hi"),
+    ev.CreateMessage("assistant", "Hello"),
+    ev.CreateMessage("system", "It is noon."),
+    ev.CreateResponse(),
+    ev.CreateResponse(instructions="Whisper."),
+    ev.CreateResponse(literal='Timer "tea" is over.'),
+    ev.CancelResponse(),
+    ev.CancelResponse("r1"),
+    ev.TruncateItem("i1", 0, 1480),
+    ev.DeleteItem("i1"),
+]
+"""Each kind of event that the daemon sends, in all its shapes."""
+
 
 def scenario(*connections: Connection, **keys: Any) -> Scenario:
     return Scenario(turns=(TURN,), connections=connections, **keys)

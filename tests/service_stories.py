@@ -20,8 +20,9 @@ import numpy as np
 import pytest
 
 from tests.recordings import SOUNDS, load, noise
-from tests.soundbed import SoundBed, VirtualDevice, best_match, eventually, require_pulseaudio
+from tests.soundbed import SoundBed, VirtualDevice, eventually, require_pulseaudio
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
+from voiced.core.likeness import best_match
 from voiced.simulator.scenario import SOUNDS as ANSWERS
 
 SOUND = Path("/srv/sound")

@@ -7,45 +7,12 @@ import pytest
 from openai.types.realtime import RealtimeServerEvent
 from pydantic import TypeAdapter
 
+from tests.callers import CLIENT_EVENTS
 from tests.wire import check_client_frame
 from voiced.core.realtime import events as ev
 from voiced.core.realtime.ga import decode, encode
 
 SERVER = TypeAdapter[Any](RealtimeServerEvent)
-
-CLIENT_EVENTS: list[ev.ClientEvent] = [
-    ev.UpdateSession(ev.SessionSettings()),
-    ev.UpdateSession(
-        ev.SessionSettings(
-            instructions="Kurz, bitte: „ja“ oder „nein“.",
-            voice="marin",
-            speed=1.25,
-            turn_detection=ev.SemanticVad("low", create_response=False),
-            transcription_model="gpt-transcribe",
-            language="de",
-            noise_reduction="far_field",
-            max_output_tokens=900,
-            tools=({"type": "function", "name": "now", "description": "The time.", "parameters": {}},),
-        ),
-        event_id="e1",
-    ),
-    ev.UpdateSession(ev.SessionSettings(modalities=("text",), voice="marin", turn_detection=None)),
-    ev.UpdateSession(ev.SessionSettings(modalities=("audio", "text"), transcription_model="whisper-1")),
-    ev.AppendAudio(b""),
-    ev.AppendAudio(bytes(range(256))),
-    ev.CommitAudio(),
-    ev.ClearAudio(),
-    ev.CreateMessage("user", "Hi"),
-    ev.CreateMessage("assistant", "Hello"),
-    ev.CreateMessage("system", "It is noon."),
-    ev.CreateResponse(),
-    ev.CreateResponse(instructions="Whisper."),
-    ev.CreateResponse(literal='Timer "tea" is over.'),
-    ev.CancelResponse(),
-    ev.CancelResponse("r1"),
-    ev.TruncateItem("i1", 0, 1480),
-    ev.DeleteItem("i1"),
-]
 
 
 def frame(event: ev.ClientEvent) -> dict[str, Any]:

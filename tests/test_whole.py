@@ -19,8 +19,9 @@ import pytest
 
 from tests.mosquitto import Neighbour, eventually
 from tests.recordings import NOTES, SOUNDS, load, noise
-from tests.soundbed import SoundBed, best_match, canary, require_pulseaudio
+from tests.soundbed import SoundBed, canary, require_pulseaudio
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
+from voiced.core.likeness import best_match
 from voiced.edge.mosquitto import Mosquitto
 from voiced.edge.resample import resample
 from voiced.edge.soundfile import read_wav

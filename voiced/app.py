@@ -244,7 +244,8 @@ class Daemon:
         return None if isinstance(self._state, Idle) else self._state.talk.session
 
     def _step(self, event: Event) -> None:
-        self._rules = replace(self._rules, spent=self.spending.is_spent(event, self._state))
+        if (spent := self.spending.is_spent(event, self._state)) != self._rules.spent:
+            self._rules = replace(self._rules, spent=spent)
         now, before = self._clock(), self._state
         self._scribe.before(event, now, idle=isinstance(before, Idle))
         if isinstance(event, SessionReady):
@@ -261,7 +262,7 @@ class Daemon:
             self._resting.set()
         else:
             self._resting.clear()
-        if before != self._state and visible(before) != visible(self._state):
+        if visible(before) != visible(self._state):
             self._tell_state()
 
     def _do(self, effect: Effect) -> None:

@@ -175,9 +175,9 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _devices(options: argparse.Namespace) -> int:
-    from voiced.edge.sound import found_devices
+    from voiced.edge.soundcard import list_devices
 
-    found = found_devices()
+    found = list_devices()
     if options.json:
         _print_json([asdict(device) for device in found])
         return 0

@@ -21,8 +21,10 @@ import numpy as np
 from voiced import house
 from voiced.config import AudioConfig, Config, DeviceConfig, MqttConfig, RealtimeConfig
 from voiced.core.frames import SERVICE_RATE, Samples, milliseconds
+from voiced.core.likeness import best_match
 from voiced.edge.mosquitto import Mosquitto
-from voiced.edge.sound import SoundSettings, found_devices
+from voiced.edge.sound import SoundSettings
+from voiced.edge.soundcard import list_devices
 from voiced.edge.soundfile import read_wav
 from voiced.edge.supervisor import Supervisor
 from voiced.edge.watcher import Watcher
@@ -128,7 +130,7 @@ async def run(environ: Mapping[str, str], *, keep: Path | None, say: Callable[[s
 
 def _ends(config: Config, played: Path) -> SoundSettings:
     """Return a speaker that is heard, where there is one, and written down in any case."""
-    output = "default" if any(device.outputs for device in found_devices()) else "null"
+    output = "default" if any(device.outputs for device in list_devices()) else "null"
     return replace(house.sound_settings(config.audio), output=output, copy=played, copy_silence=True)
 
 
@@ -185,16 +187,5 @@ def _heard(simulator: Simulator, played: Samples) -> int:
         for delta in session.sent("response.output_audio.delta"):
             items[delta["item_id"]] = items.get(delta["item_id"], b"") + base64.b64decode(delta["delta"])
         answers = [np.frombuffer(pcm, "<i2") for pcm in items.values()]
-        found += sum(len(answer) for answer in answers if _likeness(answer, played) > ALIKE)
+        found += sum(len(answer) for answer in answers if best_match(played, answer)[0] > ALIKE)
     return found
-
-
-def _likeness(answer: Samples, played: Samples) -> float:
-    """Return the highest correlation of ``answer`` with a piece of ``played``, at any loudness."""
-    if len(played) < len(answer):
-        return 0.0
-    size = 1 << (len(played) + len(answer)).bit_length()
-    across = np.fft.irfft(np.fft.rfft(played, size) * np.conj(np.fft.rfft(answer, size)), size)
-    at = int(np.argmax(across[: len(played) - len(answer) + 1]))
-    piece = played[at : at + len(answer)].astype(np.float64)
-    return float(np.dot(piece, answer) / (np.linalg.norm(piece) * np.linalg.norm(answer.astype(np.float64)) or 1.0))

@@ -158,8 +158,6 @@ async def opened(
         daemons.append(daemon)
         reports.info(_info(config))
         reports.forget_texts()
-        for wish in (*config.unmet(), *where.warnings):
-            logger.warning("%s", wish)
         for number, wish in enumerate((*config.unmet(), *where.warnings)):
             reports.problem(f"configuration_{number}", wish)
         yield House(

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from voiced.core.devices import Device
 from voiced.core.frames import Samples
 from voiced.core.playout import PlayoutEvent
 from voiced.edge.microphone import FileMicrophone, SoundcardMicrophone
-from voiced.edge.soundcard import Soundcard, list_devices
+from voiced.edge.soundcard import Soundcard
 from voiced.edge.soundfile import WavWriter
 from voiced.edge.speaker import CardOutput, NullOutput, Speaker
 
@@ -79,16 +78,6 @@ async def open_sound(
             tap=tap,
         )
         yield await house.enter_async_context(microphone), await house.enter_async_context(speaker)
-
-
-def found_devices() -> list[Device]:
-    """Return all sound devices; see :class:`voiced.edge.soundcard.Device`.
-
-    Raises:
-        DeviceError: If PortAudio is missing.
-
-    """
-    return list_devices()
 
 
 def needs_card(setting: str) -> bool:
