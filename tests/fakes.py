@@ -94,7 +94,7 @@ class KeptLedger:
 
 
 class InstantSpeaker:
-    """Plays in no time, or holds what it has until it is let go."""
+    """Plays in no time, or holds what it has until it is let go; a pause holds it in any case."""
 
     def __init__(self, *, holds: bool = False) -> None:
         self.holds = holds
@@ -104,36 +104,56 @@ class InstantSpeaker:
         self.chimes = 0
         self.cuts = 0
         self.percent = 100
+        self.percents: list[int] = []
+        self.ducked = 100
+        self.paused = False
+        self.pauses = 0
         self._queue: list[tuple[str, int, bytes]] = []
 
     @property
     def busy(self) -> bool:
         return bool(self._queue)
 
-    def play(self, item_id: str, content_index: int, pcm: bytes) -> None:
+    def play(self, item_id: str, content_index: int, pcm: bytes, *, percent: int = 100) -> None:
         first = all(item_id != known for known, _, _ in (*self.played, *self._queue))
         self._queue.append((item_id, content_index, pcm))
+        self.percents.append(percent)
         if first:
             self.notify(Started(item_id))
         if not self.holds:
             self.let_go()
 
     def let_go(self) -> None:
-        """Let all that is queued be heard."""
+        """Let all that is queued be heard, unless it is paused."""
+        if self.paused:
+            return
         self.played += self._queue
         self._queue.clear()
         self.notify(Drained())
 
-    def chime(self, sound: Samples) -> None:
+    def chime(self, sound: Samples, *, percent: int = 100) -> None:
         self.chimes += 1
 
     def cut(self) -> dict[tuple[str, int], int]:
         self.cuts += 1
+        self.paused = False
         heard: dict[tuple[str, int], int] = defaultdict(int)
         for item, part, pcm in self._queue:  # half of what waits was heard
             heard[item, part] += len(pcm) // 2 * 1000 // SERVICE_RATE // 2
         self._queue.clear()
         return dict(heard)
+
+    def pause(self) -> None:
+        self.pauses += 1
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+        if self._queue and not self.holds:
+            self.let_go()
+
+    def duck(self, percent: int) -> None:
+        self.ducked = percent
 
     def volume(self, percent: int) -> None:
         self.percent = percent

@@ -1,7 +1,8 @@
 """What waits and what was heard: a model beside it counts by hand."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from voiced.core.frames import SERVICE_RATE, Samples
-from voiced.core.playout import FADE, LIMIT, Drained, Playout, Started, gain
+from voiced.core.loudness import gain
+from voiced.core.playout import FADE, LIMIT, Drained, Part, Playout, Started
 
 MS = SERVICE_RATE // 1000
 
@@ -78,7 +80,201 @@ def test_what_is_heard_is_what_was_read_one_latency_ago(history: list[Write | Re
             given_out += waiting[: step.count] + [None] * max(0, step.count - len(waiting))
             del waiting[: step.count]
         audible = Counter(given_out[: max(0, len(given_out) - latency)])
-        assert playout.heard() == {part: audible[part] * 1000 // SERVICE_RATE for part in known}
+        assert playout.heard() == {part: audible[part] for part in known}
+
+
+@dataclass(frozen=True)
+class Play:
+    """The device plays so much of what it was given."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Do:
+    what: Literal["pause", "resume", "duck", "lose", "cut", "chime"]
+
+
+@dataclass
+class House:
+    """A playout with a device behind it that holds what it was given, and a list of what really sounded."""
+
+    playout: Playout = field(default_factory=Playout)
+    queued: list[tuple[Part, int]] = field(default_factory=list)
+    """Part and number of each sample that waits; numbers count what was written."""
+    device: list[tuple[Part, int] | None] = field(default_factory=list)
+    played: list[tuple[Part, int]] = field(default_factory=list)
+    written: int = 0
+
+    def write(self, step: Write) -> None:
+        sound = ramp(step.count, first=self.written + 1)
+        self.playout.write(step.item, step.index, sound)
+        self.queued += [((step.item, step.index), self.written + number) for number in range(step.count)]
+        self.written += step.count
+
+    def read(self, count: int) -> Samples:
+        before = self.playout.waiting
+        block = self.playout.read(count)
+        given_out = before - self.playout.waiting
+        self.device += [*self.queued[:given_out], *([None] * (count - given_out))]
+        del self.queued[:given_out]
+        self.playout.latency = len(self.device)
+        return block
+
+    def play(self, count: int) -> None:
+        self.played += [sample for sample in self.device[:count] if sample is not None]
+        del self.device[:count]
+        self.playout.latency = len(self.device)
+
+    def do(self, what: str) -> None:
+        match what:
+            case "pause":
+                self.playout.pause()
+            case "resume":
+                self.playout.resume()
+            case "duck":
+                self.playout.duck(30)
+            case "chime":
+                self.playout.chime(ramp(300))
+            case "lose":
+                self.playout.rewind()
+                self.queued = [*(sample for sample in self.device if sample is not None), *self.queued]
+                self.device.clear()
+
+    def counts(self) -> dict[Part, int]:
+        return dict(Counter(part for part, _ in self.played))
+
+
+STEPS = st.one_of(
+    st.builds(Write, st.sampled_from("ab"), st.integers(0, 1), st.integers(0, 3_000)),
+    st.builds(Read, st.integers(1, 1_200)),
+    st.builds(Play, st.integers(1, 1_200)),
+    st.builds(Do, st.sampled_from(["pause", "resume", "duck", "lose", "chime"])),
+)
+
+
+def live(house: House, history: list[Write | Read | Play | Do]) -> None:
+    for step in history:
+        match step:
+            case Write():
+                house.write(step)
+            case Read():
+                house.read(step.count)
+            case Play():
+                house.play(step.count)
+            case Do():
+                house.do(step.what)
+
+
+@given(st.lists(STEPS, max_size=40))
+@example([Write("a", 0, 3_000), Read(1_000), Do("lose"), Read(1), Play(1)])
+@example([Write("a", 0, 3_000), Read(1_000), Do("pause"), Read(1_200), Do("resume"), Read(1_200), Play(3_000)])
+def test_what_is_counted_is_what_the_device_played_whatever_happens(history: list[Write | Read | Play | Do]) -> None:
+    house = House()
+    house.write(Write("a", 0, 4_000))
+    house.write(Write("b", 1, 4_000))
+    house.read(1)  # so that it is never quiet, which would begin a new count
+    live(house, history)
+    heard = {part: count for part, count in house.playout.heard().items() if count}
+    assert heard == house.counts()
+    assert [number for _, number in house.played] == list(range(len(house.played)))  # nothing lost, nothing twice
+
+
+@given(st.lists(STEPS, max_size=20))
+@example([Read(1_200), Do("pause"), Read(300)])
+def test_a_cut_tells_what_will_have_been_heard_when_all_is_still(history: list[Write | Read | Play | Do]) -> None:
+    house = House()
+    house.write(Write("a", 0, 4_000))
+    house.write(Write("b", 1, 4_000))
+    house.read(1)
+    live(house, history)
+    told = house.playout.cut()
+    assert set(told) >= {("a", 0), ("b", 1)}
+    del house.queued[house.playout.waiting :]  # nothing else is given out any more
+    house.read(FADE)
+    assert house.playout.is_idle or house.playout.waiting == 0
+    house.play(len(house.device))
+    assert {part: count for part, count in told.items() if count} == house.counts()
+    assert house.playout.events() == []
+    assert house.playout.heard() == told
+
+
+@given(st.integers(1, 2_500), st.integers(1, 2_500), st.integers(1, 700))
+def test_a_pause_fades_out_and_in_and_loses_nothing(before: int, during: int, block: int) -> None:
+    house = House()
+    house.playout.write("a", 0, np.full(9_000, 20_000, np.int16))
+    sound = [house.playout.read(before)]
+    house.playout.pause()
+    sound += [house.playout.read(block) for _ in range(-(-during // block))]
+    waited = house.playout.waiting
+    assert waited >= 9_000 - before - FADE
+    house.playout.resume()
+    sound += [house.playout.read(block) for _ in range(-(-waited // block))]
+    assert house.playout.waiting == 0
+    all_of_it = np.concatenate(sound).astype(int)
+    assert np.abs(np.diff(all_of_it[: before + FADE])).max(initial=0) < 20_000 * 4 / FADE  # half a cosine, no click
+    if during >= FADE:
+        assert np.count_nonzero(all_of_it[before + FADE : before + during]) == 0
+    softened = np.count_nonzero((all_of_it != 20_000) & (all_of_it != 0))
+    assert softened <= 2 * FADE
+    assert np.count_nonzero(all_of_it) in range(9_000 - 12, 9_001)
+
+
+def test_what_comes_during_a_pause_waits_behind_it() -> None:
+    playout = Playout()
+    playout.pause()
+    playout.write("a", 0, np.full(FADE + 100, 9_000, np.int16))
+    assert not playout.read(2 * FADE).any()
+    assert (playout.is_idle, playout.is_quiet, playout.waiting) == (True, False, FADE + 100)
+    playout.chime(np.full(10, 500, np.int16))
+    assert playout.read(20)[:10].tolist() == [500] * 10
+    playout.resume()
+    assert playout.events() == []
+    assert playout.read(FADE + 100)[-50:].tolist() == [9_000] * 50
+    assert playout.events() == [Started("a"), Drained()]
+
+
+def test_a_cut_ends_a_pause_and_the_next_answer_is_heard() -> None:
+    playout = Playout()
+    playout.write("a", 0, np.full(3_000, 9_000, np.int16))
+    playout.read(1_000)
+    playout.pause()
+    playout.read(300)
+    fading = playout.read(1)[0]
+    assert playout.cut() == {("a", 0): 1_000 + FADE}  # the fade goes on, it does not begin again
+    rest = playout.read(FADE).astype(int)
+    assert fading >= rest[0] >= fading - 60
+    assert np.all(np.diff(rest) <= 0)
+    assert not rest[FADE - 301 :].any()
+    playout.write("b", 0, np.full(100, 9_000, np.int16))
+    assert playout.read(100).tolist() == [9_000] * 100
+    playout.cut()
+    playout.pause()  # nothing to pause
+    playout.write("c", 0, np.full(100, 9_000, np.int16))
+    assert playout.read(100).tolist() == [9_000] * 100
+
+
+def test_ducking_does_not_compound_and_spares_chimes() -> None:
+    playout = Playout()
+    playout.write("a", 0, np.full(9_000, 10_000, np.int16))
+    playout.read(100)
+    for _ in range(3):
+        playout.duck(50)
+        playout.read(480)
+    playout.chime(np.full(10, 1_000, np.int16))
+    assert playout.read(20).tolist() == [3_500] * 10 + [2_500] * 10
+    playout.duck(100)
+    playout.read(480)
+    assert playout.read(1).tolist() == [10_000]
+
+
+def test_voice_and_chime_have_their_own_loudness_below_the_volume() -> None:
+    playout = Playout()
+    playout.volume(50)
+    playout.write("a", 0, np.full(10, 8_000, np.int16), percent=50)
+    playout.write("b", 0, np.full(10, 8_000, np.int16))
+    playout.chime(np.full(5, 8_000, np.int16), percent=0)
+    assert playout.read(20).tolist() == [500] * 10 + [2_000] * 10
 
 
 @given(st.integers(0, 4_000), st.integers(0, 3_000), st.integers(0, 2_000))
@@ -88,7 +284,7 @@ def test_after_a_cut_only_the_fade_sounds(written: int, read: int, later: int) -
     playout.write("a", 0, sound)
     playout.read(read)
     heard = playout.cut()
-    assert heard == {("a", 0): min(read, written) // MS}
+    assert heard == {("a", 0): min(written, min(read, written) + FADE)}
     rest = playout.read(FADE + later)
     fade = rest[: min(FADE, max(0, written - read))]
     assert np.all(np.diff(fade.astype(int)) <= 0)
@@ -152,7 +348,7 @@ def test_a_gap_in_the_network_is_no_new_answer() -> None:
     playout.write("a", 0, ramp(50 * MS))
     playout.read(20 * MS)
     assert playout.events() == []
-    assert playout.cut() == {("a", 0): 70}
+    assert playout.heard() == {("a", 0): 70 * MS}
 
 
 def test_what_was_said_before_the_last_silence_is_not_counted_again() -> None:
@@ -162,7 +358,7 @@ def test_what_was_said_before_the_last_silence_is_not_counted_again() -> None:
     playout.write("b", 0, ramp(50 * MS))
     playout.write("c", 1, ramp(50 * MS))
     playout.read(20 * MS)
-    assert playout.cut() == {("b", 0): 20, ("c", 1): 0}
+    assert playout.heard() == {("b", 0): 20 * MS, ("c", 1): 0}
 
 
 def test_the_tail_of_a_cut_answer_is_not_counted_for_the_next() -> None:
@@ -173,7 +369,7 @@ def test_the_tail_of_a_cut_answer_is_not_counted_for_the_next() -> None:
     playout.write("b", 0, ramp(500 * MS))
     playout.read(100 * MS)
     assert playout.events() == [Started("b")]
-    assert playout.cut() == {("b", 0): 60}
+    assert playout.cut() == {("b", 0): 100 * MS}  # behind 40 ms of the tail, and 40 of its own
     playout.write("b", 0, ramp(500 * MS))
     playout.read(100 * MS)
     assert playout.events() == [Started("b")]  # cut, and said again from the start
@@ -184,7 +380,7 @@ def test_latency_is_taken_off() -> None:
     playout.latency = 30 * MS
     playout.write("a", 0, ramp(500 * MS))
     playout.read(100 * MS)
-    assert playout.heard() == {("a", 0): 70}
+    assert playout.heard() == {("a", 0): 70 * MS}
 
 
 def test_more_than_ten_minutes_are_refused_and_counted() -> None:
@@ -221,7 +417,7 @@ def test_what_nobody_can_hear_is_given_up_and_drained() -> None:
     assert playout.abandon() == 800
     assert playout.events() == [Drained()]
     assert (playout.is_idle, playout.is_quiet) == (True, True)
-    assert playout.heard() == {("a", 0): 200 // MS}
+    assert playout.heard() == {("a", 0): 200}
     assert playout.abandon() == 0
     assert playout.events() == []
 
@@ -233,9 +429,9 @@ def test_time_that_passes_between_two_reads_is_heard_but_not_more_than_there_was
     playout.write("b", 0, ramp(40 * MS))
     playout.read(80 * MS)
     playout.latency = 20 * MS  # 80 ms later
-    assert playout.heard() == {("a", 0): 40, ("b", 0): 20}
+    assert playout.heard() == {("a", 0): 40 * MS, ("b", 0): 20 * MS}
     playout.latency = 0
-    assert playout.heard() == {("a", 0): 40, ("b", 0): 40}
+    assert playout.heard() == {("a", 0): 40 * MS, ("b", 0): 40 * MS}
 
 
 def test_silence_within_an_answer_is_not_counted_as_heard() -> None:
@@ -245,9 +441,9 @@ def test_silence_within_an_answer_is_not_counted_as_heard() -> None:
     playout.read(90 * MS)  # 50 ms of silence
     playout.write("a", 0, ramp(40 * MS))
     playout.read(70 * MS)
-    assert playout.heard() == {("a", 0): 40}
+    assert playout.heard() == {("a", 0): 40 * MS}
     playout.latency = 50 * MS
-    assert playout.heard() == {("a", 0): 60}
+    assert playout.heard() == {("a", 0): 60 * MS}
 
 
 def test_a_cut_fades_chimes_too() -> None:

@@ -81,23 +81,33 @@ class Speaker(Protocol):
     def problem(self) -> str | None:
         """What is wrong now, as a sentence; ``None`` while it can play."""
 
-    def play(self, item_id: str, content_index: int, pcm: bytes) -> None:
-        """Queue sound of an answer."""
+    def play(self, item_id: str, content_index: int, pcm: bytes, *, percent: int = 100) -> None:
+        """Queue sound of an answer, as loud as ``percent`` of the volume."""
 
-    def chime(self, sound: Samples) -> None:
-        """Mix a short sound in, at once, over whatever plays."""
+    def chime(self, sound: Samples, *, percent: int = 100) -> None:
+        """Mix a short sound in, at once, over whatever plays or pauses, as loud as ``percent`` of the volume."""
 
     @property
     def busy(self) -> bool:
-        """Whether anything queued is still to be heard."""
+        """Whether anything queued is still to be heard; also while it is paused."""
 
     def cut(self) -> dict[tuple[str, int], int]:
-        """Fall silent now and forget what is queued.
+        """Fall silent within 40 ms and forget what is queued; a pause is over with it.
 
         Returns:
-            Milliseconds heard of each (item, content part) since the queue was last empty, device latency taken off.
+            Milliseconds that will have been heard of each (item, content part) since the queue was last empty, once
+            the fade is over and the device is empty. Nothing, if it was cut already.
 
         """
+
+    def pause(self) -> None:
+        """Fall silent within 40 ms and keep what is queued; what is played meanwhile waits behind it."""
+
+    def resume(self) -> None:
+        """Go on where :meth:`pause` stopped: nothing is lost and nothing heard twice."""
+
+    def duck(self, percent: int) -> None:
+        """Play voices softer, in percent of what they would be, until told otherwise; 100 ends it."""
 
     def volume(self, percent: int) -> None:
         """Set the loudness of everything, 0 to 100."""

@@ -13,7 +13,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from voiced.core.frames import SERVICE_RATE, Samples, seconds
+from voiced.core.frames import SERVICE_RATE, Samples, milliseconds, seconds
 from voiced.core.playout import Playout, PlayoutEvent
 from voiced.edge.microphone import pauses
 from voiced.edge.resample import Resampler
@@ -68,8 +68,12 @@ class Output(Protocol):
 
         """
 
-    def write(self, block: Samples) -> int:
-        """Take a block of :data:`BLOCK` samples; return how many samples are written and not audible yet.
+    @property
+    def queued(self) -> int:
+        """Samples written and not audible yet, as far as is known since :meth:`wait` or :meth:`write`."""
+
+    def write(self, block: Samples) -> None:
+        """Take a block of :data:`BLOCK` samples.
 
         Raises:
             DeviceError: If the device is lost.
@@ -109,14 +113,17 @@ class CardOutput:
         """Wait for room in the device."""
         self._opened.wait()
 
-    def write(self, block: Samples) -> int:
+    @property
+    def queued(self) -> int:
+        """Samples in the device and in the resampler."""
+        return round(self._resampling + self._stream.queued * SERVICE_RATE / self._stream.rate) if self._stream else 0
+
+    def write(self, block: Samples) -> None:
         """Hand over a block."""
         stream = self._opened
         ready = self._resampler.feed(block)
         stream.write(ready)
-        ratio = SERVICE_RATE / stream.rate
-        self._resampling += len(block) - len(ready) * ratio
-        return round(self._resampling + stream.queued * ratio)
+        self._resampling += len(block) - len(ready) * SERVICE_RATE / stream.rate
 
     def close(self) -> None:
         """Give the device back."""
@@ -148,10 +155,14 @@ class NullOutput:
         """Wait until the blocks before have had their time; the clock never drifts."""
         time.sleep(max(0.0, self._due - time.monotonic()))
 
-    def write(self, block: Samples) -> int:
+    @property
+    def queued(self) -> int:
+        """What has still to have its time."""
+        return max(0, round((self._due - time.monotonic()) * SERVICE_RATE))
+
+    def write(self, block: Samples) -> None:
         """Take a block."""
         self._due += seconds(len(block), SERVICE_RATE)
-        return len(block)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -193,6 +204,7 @@ class Speaker:
         self._playout.volume(volume)
         self._filled = threading.Condition()
         self._latency_at = 0.0
+        self._in_hand = 0  # samples taken from the playout and not yet given to the device
         self._problem: str | None = None
         self._lost_at = 0.0
         self._is_ended = False
@@ -220,23 +232,39 @@ class Speaker:
         """Samples refused because ten minutes were waiting."""
         return self._playout.dropped
 
-    def play(self, item_id: str, content_index: int, pcm: bytes) -> None:
+    def play(self, item_id: str, content_index: int, pcm: bytes, *, percent: int = 100) -> None:
         """Queue sound of an answer."""
         with self._filled:
-            self._playout.write(item_id, content_index, np.frombuffer(pcm, "<i2"))
+            self._playout.write(item_id, content_index, np.frombuffer(pcm, "<i2"), percent=percent)
             self._filled.notify()
 
-    def chime(self, sound: Samples) -> None:
+    def chime(self, sound: Samples, *, percent: int = 100) -> None:
         """Mix a short sound in, at once, over whatever plays."""
         with self._filled:
-            self._playout.chime(sound)
+            self._playout.chime(sound, percent=percent)
             self._filled.notify()
 
     def cut(self) -> dict[tuple[str, int], int]:
-        """Fall silent now and forget what is queued; see :meth:`voiced.core.playout.Playout.cut`."""
+        """Fade out now and forget what is queued; see :meth:`voiced.core.playout.Playout.cut`."""
         with self._filled:
-            self._pass_time()
-            return self._playout.cut()
+            counts = self._playout.cut()
+        return {part: milliseconds(count, SERVICE_RATE) for part, count in counts.items()}
+
+    def pause(self) -> None:
+        """Fade out and keep what is queued."""
+        with self._filled:
+            self._playout.pause()
+
+    def resume(self) -> None:
+        """Fade in and go on."""
+        with self._filled:
+            self._playout.resume()
+            self._filled.notify()
+
+    def duck(self, percent: int) -> None:
+        """Set the loudness of voices, in percent of what it would be."""
+        with self._filled:
+            self._playout.duck(percent)
 
     def volume(self, percent: int) -> None:
         """Set the loudness of everything, 0 to 100."""
@@ -274,7 +302,7 @@ class Speaker:
                 waits = waits if self._problem else pauses()
                 self._lose(exc)
             finally:
-                self._output.close()
+                self._close()
 
     def _wait_for_sound(self, waits: Iterator[float]) -> bool:
         """Return when there is something to play, or a lost device to try again; ``False`` at the end."""
@@ -298,13 +326,15 @@ class Speaker:
             with self._filled:
                 sounds = not self._playout.is_idle
                 block = self._playout.read(BLOCK)
+                self._in_hand = BLOCK
                 self._set_latency(self._playout.latency + BLOCK)
             if self._tap:
                 self._tap(block)
-            latency = self._output.write(block)
+            self._output.write(block)
             now = time.monotonic()
             with self._filled:
-                self._set_latency(latency)
+                self._in_hand = 0
+                self._set_latency(self._output.queued)
                 events = self._playout.events()
                 if sounds or not self._playout.is_quiet:
                     silent_since = now
@@ -316,6 +346,15 @@ class Speaker:
                 self._problem = None
             if now - silent_since > PARK_S:
                 return
+
+    def _close(self) -> None:
+        """Give the device back; what it held is not heard any more, and goes to the next one."""
+        lost = self._output.queued + self._in_hand
+        self._output.close()
+        with self._filled:
+            self._in_hand = 0
+            self._set_latency(min(lost, self._playout.latency))
+            self._playout.rewind()
 
     def _lose(self, exc: DeviceError) -> None:
         known, self._problem = self._problem, str(exc)
