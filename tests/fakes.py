@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from voiced.core.evidence import Clip
 from voiced.core.frames import FRAME, SERVICE_RATE, Frame, Samples
 from voiced.core.ledger import Book, Entry
-from voiced.core.mqtt.payloads import BrokerHealth
+from voiced.core.mqtt.payloads import BrokerHealth, EchoHealth
 from voiced.core.playout import Drained, PlayoutEvent, Started
 from voiced.core.wake import NearMiss, Wake, WordRule
 
@@ -40,6 +40,23 @@ class ScriptedMicrophone:
     async def all_heard(self) -> None:
         """Wait until somebody took all that was heard."""
         await self._frames.join()
+
+
+class ScriptedEcho:
+    """Takes out of the microphone's sound what it was told the speaker adds, and hears whom it is told."""
+
+    def __init__(self, *, full_duplex: bool = False) -> None:
+        self.full_duplex = full_duplex
+        self.near_speech_s = 0.0
+        self.health = EchoHealth(mode="full-duplex" if full_duplex else "half-duplex")
+        self.echoes: dict[int, Samples] = {}
+        self.cleaned: list[Frame] = []
+
+    def clean(self, frame: Frame) -> Frame:
+        if (echo := self.echoes.pop(frame.start, None)) is not None:
+            frame = Frame(frame.start, frame.samples - echo)
+        self.cleaned.append(frame)
+        return frame
 
 
 class ScriptedEars:

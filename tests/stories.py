@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tests.fakes import Diary, InstantSpeaker, KeptLedger, Remembered, ScriptedEars, ScriptedMicrophone
+from tests.fakes import Diary, InstantSpeaker, KeptLedger, Remembered, ScriptedEars, ScriptedEcho, ScriptedMicrophone
 from tests.recordings import NOTES, SOUNDS, load, noise
 from voiced.app import Daemon
 from voiced.config import Config, ConversationConfig, DeviceConfig, MqttConfig
@@ -36,6 +36,7 @@ class Home:
 
     daemon: Daemon
     microphone: ScriptedMicrophone
+    echo: ScriptedEcho
     ears: ScriptedEars
     speaker: InstantSpeaker
     simulator: Simulator
@@ -120,6 +121,7 @@ async def at_home(
     config: Config | None = None,
     *,
     speaker: InstantSpeaker | None = None,
+    echo: ScriptedEcho | None = None,
     settled: Remembered | None = None,
     provider: Literal["azure", "azure-preview"] = "azure",
     clips: Clips | None = None,
@@ -132,6 +134,7 @@ async def at_home(
     config = config or config_for_tests()
     microphone, ears, diary = ScriptedMicrophone(), ScriptedEars(), Diary()
     speaker, settled = speaker or InstantSpeaker(), settled or Remembered()
+    echo = echo or ScriptedEcho(full_duplex=config.audio.echo_cancellation == "off")
     secrets = Credentials(config.realtime, environment=environment or {})
     async with Simulator(scenario) as simulator, secrets as credentials:
         url = simulator.url_for(provider)
@@ -142,6 +145,7 @@ async def at_home(
             where.dialect,
             Parts(
                 microphone=microphone,
+                echo=echo,
                 ears=ears,
                 speaker=speaker,
                 service=RealtimeService(
@@ -157,7 +161,7 @@ async def at_home(
         )
         speaker.notify = daemon.post
         running = asyncio.create_task(daemon.run())
-        home = Home(daemon, microphone, ears, speaker, simulator, diary, settled, reports, running)
+        home = Home(daemon, microphone, echo, ears, speaker, simulator, diary, settled, reports, running)
         try:
             await diary.until(lambda diary: "state" in diary.kept)
             assert json.loads(diary.kept["state"])["state"] == "starting"

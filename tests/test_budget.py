@@ -67,7 +67,7 @@ def usage(home: Home) -> dict[str, Any]:
 
 
 def problems(home: Home) -> dict[str, str]:
-    home.reports.health(overruns=0, always=True)
+    home.reports.health(overruns=0, echo=home.echo.health, always=True)
     return {each["code"]: each["message"] for each in json.loads(home.diary.kept["health"])["problems"]}
 
 

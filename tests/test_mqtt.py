@@ -45,7 +45,8 @@ KEYS = {
     "wake": "time wake_word score threshold action",
     "turn": "turn session time source wake_word outcome user assistant latency_ms tools usage cost error",
     "usage": "since turns sessions tokens cost uploaded_s",
-    "health": "time problems cloud microphone speaker overruns rss_mb cpu_percent cpu_temperature mqtt last_error wake",
+    "health": "time problems cloud microphone speaker overruns rss_mb cpu_percent cpu_temperature mqtt last_error wake"
+    " echo",
     "info": "id version started host platform provider model base_topic wake_words voices personas features",
     "event/wake": "event_type time wake_word score source threshold action",
     "event/session": "event_type time session reason turns",
@@ -182,6 +183,7 @@ SAMPLES = [
         mqtt=mqtt.BrokerHealth(reconnects=1, dropped_events=2),
         last_error=mqtt.LastError(code="x", message="y", time=NOON),
         wake=mqtt.WakeCount(detected=7, near_misses=3, vetoed=1),
+        echo=mqtt.EchoHealth(mode="full-duplex", by="canceller", why="It is good.", attenuation_db=23.5),
     ),
     mqtt.Health(time=NOON, cloud="ok", microphone="ok", speaker="ok", rss_mb=0, cpu_percent=0),
     mqtt.Info(

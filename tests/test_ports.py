@@ -7,6 +7,7 @@ import pytest
 from tests import fakes
 from voiced import house, ports
 from voiced.core import ears
+from voiced.core.echo import uncancelled
 from voiced.edge import broker, clips, ledgerfile, microphone, resample, service, speaker, store, vad, wakemodel
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
         fakes.ScriptedMicrophone,
     )
     _ears: tuple[type[ports.Ears], ...] = (ears.Ears, fakes.ScriptedEars)
+    _echoes: tuple[type[ports.Echo], ...] = (uncancelled.HalfDuplex, uncancelled.Open, fakes.ScriptedEcho)
     _clips: tuple[type[ports.Clips], ...] = (clips.ClipFolder, fakes.KeptClips)
     _speakers: tuple[type[ports.Speaker], ...] = (speaker.Speaker, fakes.InstantSpeaker)
     _services: tuple[type[ports.Service], ...] = (service.RealtimeService,)
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(
-    "name", ["Microphone", "Ears", "Clips", "Speaker", "Service", "Session", "Broker", "Settled", "Ledger", "Speech"]
+    "name",
+    ["Microphone", "Echo", "Ears", "Clips", "Speaker", "Service", "Session", "Broker", "Settled", "Ledger", "Speech"],
 )
 def test_a_port_says_what_can_be_relied_on(name: str) -> None:
     """Every port, and every method of it, is documented: the sentence is the contract."""

@@ -267,7 +267,7 @@ async def test_near_misses_are_told_and_counted_and_clips_show_them() -> None:
         assert (event["wake_word"], event["score"], event["threshold"]) == ("alexa", 0.41, 0.7)
         home.speak()
         await home.until_told("finished")
-        home.reports.health(overruns=0, vetoed=home.daemon.vetoed)
+        home.reports.health(overruns=0, echo=home.echo.health, vetoed=home.daemon.vetoed)
         health = json.loads(home.diary.kept["health"])
         assert health["wake"] == {"detected": 1, "near_misses": 1, "vetoed": 0}
         assert [(clip.kind, clip.word) for clip in clips.clips] == [("near_miss", "alexa"), ("wake", "hey_jarvis")]

@@ -45,6 +45,7 @@ from voiced.core.states import (
     Tick,
     deadline,
     published,
+    rules_changed,
     visible,
 )
 from voiced.core.truncation import truncations
@@ -80,8 +81,7 @@ class Daemon:
     """
 
     def __init__(self, config: Config, dialect: str, parts: Parts, reports: Reports) -> None:
-        self._config = config
-        self._dialect = dialect
+        self._config, self._dialect = config, dialect
         self._parts = parts
         self._speaker = parts.speaker
         self._clock = parts.clock
@@ -99,8 +99,7 @@ class Daemon:
         )
         words = [word.model for word in config.wake.words]
         self._attention = Attention(parts.ears, post=self.post, clips=parts.clips, words=words)
-        self._is_open = False
-        self._is_starting = True
+        self._is_open, self._is_starting = False, True
         self._reason: str | None = None
         self._desk = Desk(
             config=config,
@@ -113,7 +112,7 @@ class Daemon:
             chime=self._chime,
             apply=self._apply,
         )
-        self._rules = rules(config, follow_up=self._desk.settings.follow_up)
+        self._rules = rules(config, follow_up=self._desk.settings.follow_up, full_duplex=parts.echo.full_duplex)
         self._profile = persona_at_first(config)
         self._state: State = Idle()
         self.frames = 0
@@ -151,7 +150,9 @@ class Daemon:
     async def run(self) -> None:
         """Live until cancelled, or until a microphone that is a file is over and the conversation too."""
         self._speaker.volume(self._desk.settings.volume)
-        self._tell_all()
+        self._tell_state()
+        self._reports.settings(self._desk.settings)
+        self.spending.tell()
         self._adjust_ears()
         async with self._attention:
             await self._live()
@@ -182,11 +183,14 @@ class Daemon:
             self.frames += 1
             if self._desk.settings.mute:
                 continue
-            self._uplink.add(frame)
+            cleaned = self._parts.echo.clean(frame)
+            if self._parts.echo.full_duplex != self._rules.full_duplex:
+                self.post(Tick())  # so that it holds at once
+            self._uplink.add(cleaned)
             if self._uplink.is_open:
                 self._sessions.sound_waits()
             if self._desk.settings.wake_enabled:
-                self._attention.hear(frame)
+                self._attention.hear(cleaned)
         await self._attention.settled()
         await self._news.join()  # what was heard last may have begun a conversation
         await self._be_silent()
@@ -244,8 +248,7 @@ class Daemon:
         return None if isinstance(self._state, Idle) else self._state.talk.session
 
     def _step(self, event: Event) -> None:
-        if (spent := self.spending.is_spent(event, self._state)) != self._rules.spent:
-            self._rules = replace(self._rules, spent=spent)
+        self._renew_rules(event)
         now, before = self._clock(), self._state
         self._scribe.before(event, now, idle=isinstance(before, Idle))
         if isinstance(event, SessionReady):
@@ -264,6 +267,13 @@ class Daemon:
             self._resting.clear()
         if visible(before) != visible(self._state):
             self._tell_state()
+
+    def _renew_rules(self, event: Event) -> None:
+        spent, full_duplex = self.spending.is_spent(event, self._state), self._parts.echo.full_duplex
+        if (spent, full_duplex) != (self._rules.spent, self._rules.full_duplex):
+            before, self._rules = self._rules, replace(self._rules, spent=spent, full_duplex=full_duplex)
+            for effect in rules_changed(self._state, before, self._rules):
+                self._do(effect)
 
     def _do(self, effect: Effect) -> None:
         match effect:
@@ -361,7 +371,7 @@ class Daemon:
         position = self._uplink.position(sent_ms * MICROPHONE_RATE // 1000)
         return None if position is None else self._clock() - (self._uplink.end - position) / MICROPHONE_RATE
 
-    # --- settings -----------------------------------------------------------------------------------------------------
+    # --- settings and reports -----------------------------------------------------------------------------------------
 
     def _apply(self, before: payloads.Settings, settings: payloads.Settings) -> None:
         """Make other settings hold."""
@@ -370,7 +380,7 @@ class Daemon:
         if (settings.mute, settings.wake_enabled) != (before.mute, before.wake_enabled):
             self._attention.forget()
         self._adjust_ears()
-        self._rules = rules(self._config, follow_up=settings.follow_up)
+        self._rules = replace(self._rules, follow_up_s=rules(self._config, follow_up=settings.follow_up).follow_up_s)
         self._speaker.volume(settings.volume)
         if settings.mute and not isinstance(self._state, Idle):
             self._step(Ended("muted"))
@@ -379,13 +389,6 @@ class Daemon:
     def _adjust_ears(self) -> None:
         settings = self._desk.settings
         self._attention.adjust(word_rules(self._config.wake, settings.wake_sensitivity, settings.wake_word))
-
-    # --- reports ------------------------------------------------------------------------------------------------------
-
-    def _tell_all(self) -> None:
-        self._tell_state()
-        self._reports.settings(self._desk.settings)
-        self.spending.tell()
 
     def _tell_state(self) -> None:
         self._reports.state(

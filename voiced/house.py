@@ -16,7 +16,8 @@ from voiced.app import Daemon
 from voiced.config import EVERY_WORD, AudioConfig, Config
 from voiced.core import discovery
 from voiced.core.ears import Ears
-from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE
+from voiced.core.echo.uncancelled import HalfDuplex, Open
+from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.core.mqtt import payloads
 from voiced.core.mqtt.topics import Topics
 from voiced.core.playout import PlayoutEvent
@@ -38,7 +39,7 @@ from voiced.edge.supervisor import Supervisor
 from voiced.edge.vad import Vad
 from voiced.edge.wakemodel import WakeModels
 from voiced.parts import Parts
-from voiced.ports import Broker, Microphone, Speaker
+from voiced.ports import Broker, Echo, Microphone, Speaker
 from voiced.reports import Reports
 from voiced.spending import Means
 
@@ -84,6 +85,7 @@ class House:
     daemon: Daemon
     microphone: Microphone
     speaker: Speaker
+    echo: Echo
     broker: Broker
     reports: Reports
     endpoint: Endpoint
@@ -111,6 +113,7 @@ async def opened(
     """
     prices = load_prices(config.budget.prices_file)
     ears, reference = make_ears(config)
+    echo = make_echo(config)
     state = state_directory(environ)
     async with AsyncExitStack() as parts:
         if config.realtime.provider == "simulator" and simulator_url is None:
@@ -131,14 +134,19 @@ async def opened(
         def heard(event: PlayoutEvent) -> None:
             loop.call_soon_threadsafe(daemons[0].post, event)
 
+        def played(block: Samples) -> None:
+            reference.played(block)
+            echo.played(block)
+
         microphone, speaker = await parts.enter_async_context(
-            open_sound(sound or sound_settings(config.audio), notify=heard, give_up=give_up, tap=reference.played)
+            open_sound(sound or sound_settings(config.audio), notify=heard, give_up=give_up, tap=played)
         )
         daemon = Daemon(
             config,
             where.dialect,
             Parts(
                 microphone=microphone,
+                echo=echo,
                 ears=ears,
                 speaker=speaker,
                 service=RealtimeService(
@@ -164,6 +172,7 @@ async def opened(
             daemon=daemon,
             microphone=microphone,
             speaker=speaker,
+            echo=echo,
             broker=broker,
             reports=reports,
             endpoint=where,
@@ -219,7 +228,9 @@ async def _watch(house: House, supervisor: Supervisor) -> None:
         is_away = not house.broker.connected and now - last_connected <= GRACE_S
         house.reports.problem("mqtt", None if is_away else house.broker.problem)
         due = now - last_health >= HEALTH_S
-        house.reports.health(overruns=house.microphone.overruns, vetoed=house.daemon.vetoed, always=due)
+        house.reports.health(
+            overruns=house.microphone.overruns, echo=house.echo.health, vetoed=house.daemon.vetoed, always=due
+        )
         if due:
             last_health = now
             house.daemon.spending.tell()
@@ -282,6 +293,11 @@ def make_ears(config: Config) -> tuple[Ears, Reference]:
     gated = config.wake.gate == "on"
     ears = Ears(speech=Vad(), score=models, forget=models.reset, rules=rules, gate=gated, reference=reference)
     return ears, reference
+
+
+def make_echo(config: Config) -> HalfDuplex | Open:
+    """Return what stands between the microphone and everybody else, and must be told all that is played."""
+    return Open(Vad()) if config.audio.echo_cancellation == "off" else HalfDuplex()
 
 
 def _clips(config: Config, usual: Path) -> ClipFolder | None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from voiced.ports import Clips, Clock, Ears, Microphone, Resample, Service, Settled, Speaker
+from voiced.ports import Clips, Clock, Ears, Echo, Microphone, Resample, Service, Settled, Speaker
 from voiced.spending import Means
 
 
@@ -13,6 +13,8 @@ class Parts:
 
     microphone: Microphone
     """Entered already."""
+    echo: Echo
+    """Between the microphone and everybody else; knows what the speaker plays."""
     ears: Ears
     speaker: Speaker
     """Its playout events go to :meth:`Daemon.post`."""

@@ -11,7 +11,7 @@ from typing import Protocol
 from voiced.core.evidence import Clip
 from voiced.core.frames import Frame, Samples
 from voiced.core.ledger import Book, Entry
-from voiced.core.mqtt.payloads import BrokerHealth
+from voiced.core.mqtt.payloads import BrokerHealth, EchoHealth
 from voiced.core.realtime.events import ClientEvent, ServerEvent, SessionSettings
 from voiced.core.wake import NearMiss, Wake, WordRule
 
@@ -65,6 +65,34 @@ class Ears(Protocol):
 
     def reset(self) -> None:
         """Forget everything heard: after un-muting, or a gap in the sound."""
+
+
+class Echo(Protocol):
+    """Keeps the speaker's own sound out of the microphone's, and tells when a person speaks over it.
+
+    Whoever plays tells it all that is played, in its own way.
+    """
+
+    @property
+    def full_duplex(self) -> bool:
+        """Whether the service may hear the microphone while an answer plays; may change at any frame."""
+
+    @property
+    def near_speech_s(self) -> float:
+        """Seconds of a person's speech, and not the speaker's, within the last 0.6 s of sound.
+
+        Counted while the speaker sounds and 3 s longer; 0 otherwise, and where nothing can tell.
+        """
+
+    @property
+    def health(self) -> EchoHealth:
+        """How it is done, why, and how well."""
+
+    def clean(self, frame: Frame) -> Frame:
+        """Return ``frame`` without the speaker's sound: the same position and length, the very frame while none plays.
+
+        Called with each frame in order, in the event loop; takes well under 10 ms.
+        """
 
 
 class Clips(Protocol):

@@ -33,6 +33,7 @@ class Reports:
     _problems: dict[str, payloads.Problem] = field(default_factory=dict)
     _last_error: payloads.LastError | None = None
     _stale: bool = True
+    _echo: payloads.EchoHealth | None = None
     _detected: int = 0
     _near_misses: int = 0
 
@@ -175,18 +176,19 @@ class Reports:
         self._stale |= cloud != self.cloud
         self.cloud = cloud
 
-    def health(self, *, overruns: int, vetoed: int = 0, always: bool = False) -> None:
+    def health(self, *, overruns: int, echo: payloads.EchoHealth, vetoed: int = 0, always: bool = False) -> None:
         """Publish ``health`` if something changed, or ``always``.
 
         Args:
             overruns: How often sound was lost since the start.
+            echo: How the speaker's sound is kept out of the microphone's.
             vetoed: Wakes dropped since then because the speaker said the word.
             always: Even if nothing changed.
 
         """
-        if not (self._stale or always):
+        if not (self._stale or always or echo != self._echo):
             return
-        self._stale = False
+        self._stale, self._echo = False, echo
         usage = self.machine()
         health = payloads.Health.model_validate(
             {
@@ -202,6 +204,7 @@ class Reports:
                 "mqtt": self.broker.health,
                 "last_error": self._last_error,
                 "wake": {"detected": self._detected, "near_misses": self._near_misses, "vetoed": vetoed},
+                "echo": echo,
             }
         )
         self.broker.keep("health", health.json_text())

@@ -47,8 +47,8 @@ def chimes(config: Config, name: str) -> bool:
     return config.audio.chime if own is None else own
 
 
-def rules(config: Config, *, follow_up: bool = True) -> Rules:
-    """Return what the configuration means for the conversation, with or without follow-up turns."""
+def rules(config: Config, *, follow_up: bool = True, full_duplex: bool = False) -> Rules:
+    """Return what the configuration means for the conversation, with or without follow-up turns and full duplex."""
     talk = config.conversation
     # Follow-up turns that were switched on by hand, where the configuration has none, last as long as usual.
     wanted = talk.follow_up_s or Rules().follow_up_s
@@ -56,7 +56,7 @@ def rules(config: Config, *, follow_up: bool = True) -> Rules:
         follow_up_s=wanted if follow_up else 0.0,
         no_speech_s=talk.no_speech_s,
         max_s=talk.max_s,
-        full_duplex=config.audio.echo_cancellation == "off",
+        full_duplex=full_duplex,
     )
 
 

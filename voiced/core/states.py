@@ -357,6 +357,17 @@ def hears(state: State, rules: Rules) -> bool:
             return False
 
 
+def rules_changed(state: State, before: Rules, after: Rules) -> tuple[Effect, ...]:
+    """Return the effects of other rules, in the middle of a state: whether the service is sent the microphone."""
+    match hears(state, before), hears(state, after):
+        case False, True:
+            return (Hear(),)
+        case True, False:
+            return (Deafen(),)
+        case _:
+            return ()
+
+
 def visible(state: State) -> tuple[str, int, int, str]:
     """Return what other systems see of a state: while it is the same, there is no news."""
     if isinstance(state, Idle):

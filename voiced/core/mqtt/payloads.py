@@ -282,6 +282,20 @@ class WakeCount(Payload):
     """Wakes dropped because the speaker said the word."""
 
 
+class EchoHealth(Payload):
+    """How the speaker's own sound is kept from being taken for a person's."""
+
+    mode: Literal["full-duplex", "half-duplex"]
+    """Whether the service hears the microphone while an answer plays."""
+    by: Literal["nothing", "canceller", "device", "service"] = "nothing"
+    """Who takes the speaker's sound out of the microphone's."""
+    why: str = ""
+    attenuation_db: float | None = None
+    """How much softer the speaker's sound became, as last measured."""
+    evidence_db: float | None = None
+    """The same for the sound that tells whether somebody really speaks; ``None``: nothing tells, or not measured."""
+
+
 class Health(Payload):
     """``health``: on change, and every 60 s."""
 
@@ -299,6 +313,7 @@ class Health(Payload):
     mqtt: BrokerHealth = BrokerHealth()
     last_error: LastError | None = None
     wake: WakeCount = WakeCount()
+    echo: EchoHealth = EchoHealth(mode="half-duplex")
 
 
 class Info(Payload):
