@@ -182,6 +182,7 @@ class Diary:
 
     connected: bool = True
     problem: str | None = None
+    disk_problem: str | None = None
     health: BrokerHealth = field(default_factory=BrokerHealth)
     kept: dict[str, str] = field(default_factory=dict)
     told: list[tuple[str, str]] = field(default_factory=list)
@@ -197,6 +198,9 @@ class Diary:
     def tell(self, topic: str, payload: str) -> None:
         self.told.append((topic, payload))
         self._note(topic, payload)
+
+    def deliver(self, topic: str, payload: str, *, parcel: str) -> None:
+        self.tell(topic, payload)
 
     def answer(self, topic: str, payload: str, correlation: bytes | None) -> None:
         self.answers.append((topic, payload, correlation))

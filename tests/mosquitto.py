@@ -145,6 +145,10 @@ class Door:
                 writer.transport.abort()
             visit.cancel()
 
+    def bar(self) -> None:
+        """Let nobody in any more; who is inside may stay."""
+        self._is_open = False
+
     def open(self) -> None:
         self._is_open = True
 
@@ -190,10 +194,11 @@ class Door:
             to_broker.transport.abort()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while some := await reader.read(65_536):
-            await self._thawed.wait()
-            writer.write(some)
-            await writer.drain()
+        with suppress(OSError):
+            while some := await reader.read(65_536):
+                await self._thawed.wait()
+                writer.write(some)
+                await writer.drain()
         writer.transport.abort()
 
 

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-KEYS = {"start": {"cpu_s", "wall_s", "rss_mb", "rss_breakdown_mb", "reference", "ratio_cpu"}}
+KEYS = {
+    "outbox": {"turns", "arrived", "lost", "doubles", "kills"},
+    "start": {"cpu_s", "wall_s", "rss_mb", "rss_breakdown_mb", "reference", "ratio_cpu"},
+}
 
 
 @pytest.mark.parametrize("name", sorted(KEYS))

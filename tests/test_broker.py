@@ -10,7 +10,7 @@ from tests.mosquitto import AVAILABILITY, DISCOVERY, Door, Neighbour, connected,
 from voiced import ports
 from voiced.core import mqtt
 from voiced.core.mqtt import Message
-from voiced.edge.broker import EVENT_AGE_S, EVENTS_KEPT, WINDOW
+from voiced.core.outgoing import EVENT_AGE_S, EVENTS_KEPT, WINDOW
 from voiced.edge.mosquitto import Mosquitto
 
 pytestmark = pytest.mark.usefixtures("nothing_left")

@@ -43,7 +43,7 @@ KEYS = {
     "state": "state since session turn follow_up muted wake_enabled reason source",
     "settings": "mute wake_enabled follow_up volume wake_sensitivity wake_word persona voice",
     "wake": "time wake_word score threshold action",
-    "turn": "turn session time source wake_word outcome user assistant latency_ms tools usage cost error",
+    "turn": "id turn session time source wake_word outcome user assistant latency_ms tools usage cost error",
     "usage": "since turns sessions tokens cost uploaded_s",
     "health": "time problems cloud microphone speaker overruns rss_mb cpu_percent cpu_temperature mqtt last_error wake"
     " echo",
@@ -51,7 +51,7 @@ KEYS = {
     "event/wake": "event_type time wake_word score source threshold action",
     "event/session": "event_type time session reason turns",
     "event/turn": (
-        "event_type turn session time source wake_word outcome user assistant latency_ms tools usage cost error"
+        "event_type id turn session time source wake_word outcome user assistant latency_ms tools usage cost error"
     ),
     "event/error": "event_type time code message",
     "response": "id action ok result error time",
@@ -81,6 +81,7 @@ def sent(payload: mqtt.Payload) -> Any:
 
 def make_turn(**changes: Any) -> mqtt.Turn:
     turn = mqtt.Turn(
+        id="sess_1-2",
         turn=2,
         session="sess_1",
         time=NOON,
@@ -202,7 +203,7 @@ SAMPLES = [
     mqtt.WakeEvent(event_type="near_miss", time=NOON, wake_word="alexa", score=0.3, threshold=0.5),
     mqtt.WakeEvent(event_type="detected", time=NOON, wake_word="hush", score=0.9, threshold=0.5, action="stop"),
     mqtt.SessionEvent(event_type="ended", time=NOON, session="sess_1", reason="no_speech", turns=2),
-    mqtt.TurnEvent(event_type="started", turn=1, session="sess_1", time=NOON, source="wake_word"),
+    mqtt.TurnEvent(event_type="started", id="sess_1-1", turn=1, session="sess_1", time=NOON, source="wake_word"),
     mqtt.ErrorEvent(event_type="error", time=NOON, code="refused", message="The service said no."),
     mqtt.failed(None, CommandError("No.", code="busy"), NOON),
     mqtt.succeeded(Ping(OURS), NOON, {"version": "0.1.0"}),

@@ -256,6 +256,10 @@ class MqttConfig(_Section):
     discovery_prefix: str = Field(default="homeassistant", pattern=r"^[^#+/\s]+(/[^#+/\s]+)*$")
     transcripts: Literal["retained", "live", "off"] = "retained"
     """Texts of turns: kept by the broker, only passed on, or never sent."""
+    outbox_turns: int = Field(default=1000, ge=1, le=100_000)
+    """Finished turns kept on disk until the broker has confirmed them; beyond them the oldest are dropped."""
+    outbox_days: float = Field(default=7.0, gt=0, le=365)
+    """Days after which they are dropped."""
 
 
 class LogConfig(_Section):

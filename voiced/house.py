@@ -31,6 +31,7 @@ from voiced.edge.credentials import Credentials
 from voiced.edge.ledgerfile import LedgerFile, load_prices
 from voiced.edge.machine import load_meter, local_zone
 from voiced.edge.models import find_models
+from voiced.edge.outboxfile import OutboxFile
 from voiced.edge.resample import Resampler
 from voiced.edge.service import RealtimeService
 from voiced.edge.sound import SoundSettings, open_sound
@@ -62,13 +63,16 @@ class NoBroker:
     """Nobody to tell; fits :class:`voiced.ports.Broker`. For ``mqtt.host = ""``."""
 
     connected = False
-    problem = None
+    problem = disk_problem = None
     health = payloads.BrokerHealth()
 
     def keep(self, topic: str, payload: str, *, expiry_s: int | None = None) -> None:
         """Forget it."""
 
     def tell(self, topic: str, payload: str) -> None:
+        """Forget it."""
+
+    def deliver(self, topic: str, payload: str, *, parcel: str) -> None:
         """Forget it."""
 
     def answer(self, topic: str, payload: str, correlation: bytes | None) -> None:
@@ -121,7 +125,7 @@ async def opened(
             logger.warning("no cloud service is configured: a simulator with canned answers stands in for it")
         where = endpoint(config.realtime, url=simulator_url)
         credentials = await parts.enter_async_context(Credentials(config.realtime, environment=environ))
-        broker = await _broker(config, parts)
+        broker = await _broker(config, state, parts)
         reports = Reports(broker=broker, config=config, machine=load_meter(), today=lambda: datetime.now(UTC))
         book = await asyncio.to_thread(parts.enter_context, LedgerFile(state / "ledger.sqlite"))
         clips = _clips(config, state / "clips")
@@ -248,7 +252,7 @@ async def _watch(house: House, supervisor: Supervisor) -> None:
         await asyncio.sleep(BEAT_S)
 
 
-async def _broker(config: Config, parts: AsyncExitStack) -> Broker:
+async def _broker(config: Config, state: Path, parts: AsyncExitStack) -> Broker:
     if not config.mqtt.host:
         return NoBroker()
     topics = Topics(config.mqtt.base_topic, config.device.id, config.mqtt.discovery_prefix)
@@ -262,7 +266,10 @@ async def _broker(config: Config, parts: AsyncExitStack) -> Broker:
         personas=tuple(config.profiles),
     )
     message = discovery.device_message(device) if config.mqtt.discovery else None
-    return await parts.enter_async_context(MqttBroker(config=config.mqtt, topics=topics, discovery=message))
+    outbox = await asyncio.to_thread(parts.enter_context, OutboxFile(state / "outbox.sqlite"))
+    return await parts.enter_async_context(
+        MqttBroker(config=config.mqtt, topics=topics, discovery=message, outbox=outbox)
+    )
 
 
 def make_ears(config: Config) -> tuple[Ears, Reference]:

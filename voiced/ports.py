@@ -208,6 +208,10 @@ class Broker(Protocol):
         """Why it does not have us, as a sentence."""
 
     @property
+    def disk_problem(self) -> str | None:
+        """Why what must arrive would not survive a restart, as a sentence."""
+
+    @property
     def health(self) -> BrokerHealth:
         """How the way to it has been since the start."""
 
@@ -216,6 +220,16 @@ class Broker(Protocol):
 
     def tell(self, topic: str, payload: str) -> None:
         """Publish an event, never retained. Kept for a minute while away. Topic below ``<base>/<id>/``."""
+
+    def deliver(self, topic: str, payload: str, *, parcel: str) -> None:
+        """Publish an event that must arrive: it survives a restart until the broker has confirmed it.
+
+        Args:
+            topic: Below ``<base>/<id>/``.
+            payload: What is published.
+            parcel: Unique name.
+
+        """
 
     def republish(self, names: tuple[str, ...] = ()) -> None:
         """Publish latest values again: those named, or all."""

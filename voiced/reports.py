@@ -34,6 +34,7 @@ class Reports:
     _last_error: payloads.LastError | None = None
     _stale: bool = True
     _echo: payloads.EchoHealth | None = None
+    _dropped: int = 0
     _detected: int = 0
     _near_misses: int = 0
 
@@ -66,7 +67,7 @@ class Reports:
     def forget_texts(self) -> None:
         """Overwrite the texts of a turn that an earlier run left at the broker, where they may not stay."""
         if self.config.mqtt.transcripts != "retained":
-            empty = payloads.Turn(turn=0, session="", time=self.today(), source="mqtt", outcome="finished")
+            empty = payloads.Turn(id="", turn=0, session="", time=self.today(), source="mqtt", outcome="finished")
             self.broker.keep("turn", empty.json_text())
 
     def settings(self, settings: payloads.Settings) -> None:
@@ -127,6 +128,7 @@ class Reports:
         """Publish that a turn began."""
         event = payloads.TurnEvent(
             event_type="started",
+            id=draft.id,
             turn=draft.number,
             session=draft.session,
             time=draft.time,
@@ -136,10 +138,10 @@ class Reports:
         self.broker.tell("event/turn", event.json_text())
 
     def turn_ended(self, turn: payloads.Turn) -> None:
-        """Publish a turn that is over, its texts as the configuration wants them."""
+        """Publish a turn that is over, its texts as the configuration wants them; the event is sure to arrive."""
         kept, passed_on = turn.as_published(self.config.mqtt.transcripts)
         self.broker.keep("turn", kept.json_text(), expiry_s=86_400)
-        self.broker.tell("event/turn", payloads.TurnEvent.ended(passed_on).json_text())
+        self.broker.deliver("event/turn", payloads.TurnEvent.ended(passed_on).json_text(), parcel=turn.id)
 
     def error(self, code: str, message: str) -> None:
         """Log and publish something that went wrong once."""
@@ -186,6 +188,7 @@ class Reports:
             always: Even if nothing changed.
 
         """
+        self._look_at_the_outbox()
         if not (self._stale or always or echo != self._echo):
             return
         self._stale, self._echo = False, echo
@@ -208,6 +211,18 @@ class Reports:
             }
         )
         self.broker.keep("health", health.json_text())
+
+    def _look_at_the_outbox(self) -> None:
+        """Say that finished turns were dropped, or cannot be kept."""
+        self.problem("outbox", self.broker.disk_problem)
+        dropped = self.broker.health.dropped_turns
+        if dropped > self._dropped:
+            self.error(
+                "turns_dropped",
+                f"{dropped - self._dropped} finished turns could not be told to the broker in time and were dropped; "
+                "look at the problem mqtt, and raise mqtt.outbox_turns or mqtt.outbox_days if it is away for so long",
+            )
+            self._dropped = dropped
 
     def again(self, topics: tuple[str, ...]) -> None:
         """Publish latest values again: those named, or all."""

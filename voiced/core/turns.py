@@ -51,12 +51,18 @@ class Draft:
     ended: EndTurn | None = None
     over: float = 0.0
 
+    @property
+    def id(self) -> str:
+        """Its unique name: sessions have random ones."""
+        return f"{self.session}-{self.number}"
+
     def turn(self) -> payloads.Turn:
         """Return what is published of it."""
         ended = self.ended or EndTurn(self.number, "finished")
         since = self.began if self.speech_end is None else self.speech_end
         first = None if self.first_sound is None else max(0, round((self.first_sound - since) * 1000))
         return payloads.Turn(
+            id=self.id,
             turn=self.number,
             session=self.session,
             time=self.time,

@@ -1,7 +1,7 @@
 """The MQTT broker as the daemon sees it: always there to be told, connected or not.
 
-A table holds the newest value of each retained topic and a short queue the events; at most :data:`WINDOW` messages
-wait for the broker's word at a time. All of it happens on the event loop; :mod:`voiced.edge.paholink` posts to it.
+What is to be sent waits in :class:`voiced.core.outgoing.Outgoing`, finished turns on disk as well. All of it happens on
+the event loop; :mod:`voiced.edge.paholink` posts to it.
 """
 
 import asyncio
@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
 
@@ -20,13 +19,11 @@ from voiced.config import MqttConfig
 from voiced.core.discovery import BIRTH_PATIENCE_S
 from voiced.core.mqtt import BrokerHealth, Message, Topics
 from voiced.core.mqtt.topics import published
+from voiced.core.outgoing import WINDOW, Bounds, Outgoing, Parcel, Sending
 from voiced.edge import brokerlogin
+from voiced.edge.outboxfile import OutboxFile
 from voiced.edge.paholink import Link
 
-WINDOW = 10
-"""Messages sent and not yet confirmed; the smallest limit among common brokers."""
-EVENTS_KEPT = 200
-EVENT_AGE_S = 60.0
 INBOX = 100
 """Commands not yet taken; then the newest are dropped."""
 TWIN_LOSSES = 3
@@ -36,21 +33,6 @@ FAREWELL_S = 2.0
 """How long leaving waits for the broker's confirmations."""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Value:
-    payload: str
-    dies: float | None = None
-    """Time on the clock after which it is not published any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Event:
-    topic: str
-    payload: str
-    told: float
-    correlation: bytes | None = None
 
 
 class MqttBroker:
@@ -65,6 +47,7 @@ class MqttBroker:
         config: MqttConfig,
         topics: Topics,
         discovery: str | None = None,
+        outbox: OutboxFile | None = None,
         changed: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         longest_pause_s: int = 60,
@@ -75,6 +58,7 @@ class MqttBroker:
             config: Where the broker is. The host must not be empty.
             topics: Our names.
             discovery: Home Assistant's device message, published first; ``None``: none.
+            outbox: Keeps finished turns until the broker has confirmed them; entered already. ``None``: memory does.
             changed: Called on the loop when :attr:`connected` or :attr:`problem` changed.
             clock: Monotonic seconds.
             longest_pause_s: Between two attempts to connect; the first pauses are shorter.
@@ -86,12 +70,14 @@ class MqttBroker:
         self._clock = clock
         self._longest_pause_s = longest_pause_s
         self._availability = topics.own("availability")
-        self._latest: dict[str, _Value] = {}
+        self._outbox = outbox
+        self._outgoing = Outgoing(
+            Bounds(turns=config.outbox_turns, age_s=config.outbox_days * 86_400),
+            forget=self._delivered,
+            kept=outbox.kept if outbox is not None else (),
+        )
         if discovery is not None:
-            self._latest[topics.discovery] = _Value(discovery)
-        self._waiting: dict[str, None] = {}  # topics whose latest value is to be sent, in order
-        self._events: deque[_Event] = deque()
-        self._unconfirmed: set[int] = set()
+            self._outgoing.set(topics.discovery, discovery)
         self._window = WINDOW
         self._progress = asyncio.Event()
         self._commands: asyncio.Queue[Message] = asyncio.Queue(INBOX)
@@ -104,7 +90,6 @@ class MqttBroker:
         self._connects = 0
         self._connected_at = -math.inf
         self._quick_losses: deque[float] = deque(maxlen=TWIN_LOSSES)
-        self._dropped_events = 0
         self._client_id = f"voiced-{topics.id}"
         self._version: Literal[3, 5] = 5
         self._loop: asyncio.AbstractEventLoop
@@ -123,9 +108,19 @@ class MqttBroker:
         return self._problem
 
     @property
+    def disk_problem(self) -> str | None:
+        """Why finished turns would not survive a restart, as a sentence."""
+        return None if self._outbox is None else self._outbox.problem
+
+    @property
     def health(self) -> BrokerHealth:
         """How it has been since the start."""
-        return BrokerHealth(reconnects=max(0, self._connects - 1), dropped_events=self._dropped_events)
+        return BrokerHealth(
+            reconnects=max(0, self._connects - 1),
+            dropped_events=self._outgoing.dropped_events,
+            waiting_turns=self._outgoing.turns,
+            dropped_turns=self._outgoing.dropped_turns,
+        )
 
     def keep(self, topic: str, payload: str, *, expiry_s: int | None = None) -> None:
         """Publish a latest value, retained; while away only the newest is kept. Topic below ``<base>/<id>/``.
@@ -137,7 +132,7 @@ class MqttBroker:
         if not published(topic).retain:
             raise ValueError(f"{topic} is an event; tell it")
         dies = None if expiry_s is None else self._clock() + expiry_s
-        self._set(self._topics.own(topic), _Value(payload, dies))
+        self._set(self._topics.own(topic), payload, dies)
 
     def tell(self, topic: str, payload: str) -> None:
         """Publish an event, never retained. Kept for a minute while away. Topic below ``<base>/<id>/``.
@@ -148,21 +143,35 @@ class MqttBroker:
         """
         if published(topic).retain:
             raise ValueError(f"{topic} is a latest value; keep it")
-        self._add(_Event(self._topics.own(topic), payload, self._clock()))
+        self._add(Sending(self._topics.own(topic), payload))
+
+    def deliver(self, topic: str, payload: str, *, parcel: str) -> None:
+        """Publish an event, never retained, that must arrive: it is kept on disk until the broker has confirmed it.
+
+        Args:
+            topic: Below ``<base>/<id>/``.
+            payload: At most as long as a message may be.
+            parcel: Unique name, the same over restarts.
+
+        """
+        kept = Parcel(parcel, self._topics.own(topic), payload, time.time())
+        if self._outbox is not None:
+            self._outbox.keep(kept)
+        self._outgoing.deliver(kept)
+        self._pump()
 
     def answer(self, topic: str, payload: str, correlation: bytes | None) -> None:
         """Publish the response to a command, on the full topic it asked for."""
-        self._add(_Event(topic, payload, self._clock(), correlation))
+        self._add(Sending(topic, payload, correlation=correlation))
 
     def republish(self, names: tuple[str, ...] = ()) -> None:
         """Publish latest values again: those named (below ``<base>/<id>/``), or all, and discovery."""
-        wanted = [self._topics.own(name) for name in names] or list(self._latest)
-        self._waiting.update(dict.fromkeys(topic for topic in wanted if topic in self._latest))
+        self._outgoing.again([self._topics.own(name) for name in names] or None)
         self._pump()
 
     def discover(self, payload: str) -> None:
         """Replace Home Assistant's device message."""
-        self._set(self._topics.discovery, _Value(payload))
+        self._set(self._topics.discovery, payload)
 
     async def commands(self) -> AsyncIterator[Message]:
         """Yield what others ask of us, for ever."""
@@ -188,10 +197,10 @@ class MqttBroker:
             if timer is not None:
                 timer.cancel()
         if self._connected:
-            self._set(self._availability, _Value("offline"))
+            self._set(self._availability, "offline")
             with suppress(TimeoutError):
                 async with asyncio.timeout(FAREWELL_S):
-                    while self._unconfirmed or self._waiting:
+                    while not self._outgoing.is_empty:
                         self._progress.clear()
                         await self._progress.wait()
         self._connected = False
@@ -201,53 +210,41 @@ class MqttBroker:
 
     # --- outgoing, on the loop ---
 
-    def _set(self, topic: str, value: _Value) -> None:
-        self._latest[topic] = value
-        self._waiting[topic] = None
+    def _set(self, topic: str, payload: str, dies: float | None = None) -> None:
+        self._outgoing.set(topic, payload, dies=dies)
         self._pump()
 
-    def _add(self, event: _Event) -> None:
-        self._events.append(event)
+    def _add(self, event: Sending) -> None:
+        self._outgoing.add(event, self._clock())
         self._pump()
-        if len(self._events) > EVENTS_KEPT:
-            self._events.popleft()
-            self._dropped_events += 1
+
+    def _delivered(self, parcel: str) -> None:
+        if self._outbox is not None:
+            self._outbox.forget(parcel)
 
     def _pump(self) -> None:
-        """Send what waits, as far as the window lets it: latest values first, then events."""
-        while self._connected and len(self._unconfirmed) < self._window:
-            now = self._clock()
-            if self._waiting:
-                topic = next(iter(self._waiting))
-                del self._waiting[topic]
-                value = self._latest[topic]
-                left = None if value.dies is None else math.ceil(value.dies - now)
-                if left is None or left > 0:
-                    self._send(topic, value.payload, retain=True, expiry_s=left)
-            elif self._events:
-                event = self._events.popleft()
-                if now - event.told > EVENT_AGE_S:
-                    self._dropped_events += 1
-                else:
-                    self._send(event.topic, event.payload, retain=False, correlation=event.correlation)
-            else:
+        """Send what waits, as far as the window lets it."""
+        while self._connected:
+            sending = self._outgoing.next(self._clock(), time.time(), window=self._window)
+            if sending is None:
                 return
+            self._send(sending)
+        self._outgoing.tidy(time.time())
 
-    def _send(
-        self,
-        topic: str,
-        payload: str,
-        *,
-        retain: bool,
-        expiry_s: int | None = None,
-        correlation: bytes | None = None,
-    ) -> None:
+    def _send(self, sending: Sending) -> None:
         try:
-            number = self._link.publish(topic, payload, retain=retain, expiry_s=expiry_s, correlation=correlation)
+            number = self._link.publish(
+                sending.topic,
+                sending.payload,
+                retain=sending.retain,
+                expiry_s=sending.expiry_s,
+                correlation=sending.correlation,
+            )
         except ValueError as exc:
-            logger.error("%s cannot be published: %s", topic, exc)
+            logger.error("%s cannot be published: %s", sending.topic, exc)
+            self._outgoing.unsendable(sending)
             return
-        self._unconfirmed.add(number)
+        self._outgoing.sent(number, sending)
 
     # --- news from the link, on the loop ---
 
@@ -261,10 +258,10 @@ class MqttBroker:
             self._settling = self._loop.call_later(TWIN_QUICK_S, self._settled)
         else:
             self._problem = None
-        self._latest.pop(self._availability, None)  # so that it comes last
-        self._latest[self._availability] = _Value("online")
-        self._waiting.clear()
-        self.republish()
+        self._outgoing.connected()
+        self._outgoing.drop(self._availability)  # so that it comes last
+        self._outgoing.again()
+        self._set(self._availability, "online")
         self._changed()
 
     def denied(self, reason: str) -> None:
@@ -333,7 +330,7 @@ class MqttBroker:
         if fault is not None:
             who = f" for user {self._config.username!r}" if self._config.username else ""
             self._complain(f"the MQTT broker did not take a message ({fault}); check its access rules{who}")
-        self._unconfirmed.discard(number)
+        self._outgoing.confirmed(number, refused=fault is not None)
         self._progress.set()
         self._pump()
 
@@ -376,7 +373,7 @@ class MqttBroker:
     async def _speak_older(self) -> None:
         # the thread ends within a second, or when an attempt to connect has timed out
         await asyncio.to_thread(self._link.close)
-        self._unconfirmed.clear()
+        self._outgoing.lost()
         self._refused = False
         self._start(3)
 

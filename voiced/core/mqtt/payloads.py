@@ -154,6 +154,8 @@ class TokenCount(Payload):
 
 
 class _TurnBody(Payload):
+    id: str
+    """Unique; a turn that comes twice over MQTT is known by it."""
     turn: Count
     session: str
     time: Time
@@ -270,6 +272,11 @@ class BrokerHealth(Payload):
 
     reconnects: Count = 0
     dropped_events: Count = 0
+    """Events older than a minute, or too many, while the broker was away."""
+    waiting_turns: Count = 0
+    """Finished turns that the broker has not confirmed; they are on disk."""
+    dropped_turns: Count = 0
+    """Finished turns that waited too long, or were too many."""
 
 
 class WakeCount(Payload):
