@@ -171,6 +171,28 @@ def _status(options: argparse.Namespace) -> int:
     return 0 if status["availability"] == "online" else 1
 
 
+def _check(options: argparse.Namespace) -> int:
+    from voiced import check
+    from voiced.check import as_service
+
+    if options.as_service:
+        # systemd starts it in another folder, and shows its output here.
+        named = ["-c", str(Path(options.config).resolve())] if options.config else ["-c", "/etc/voiced/config.toml"]
+        return as_service.run([*named, *(["--json"] if options.json else []), *options.subjects])
+    if unknown := [one for one in options.subjects if one not in check.SUBJECTS]:
+        _say(f"there is no subject {unknown[0]!r}; there are: {', '.join(check.SUBJECTS)}")
+        return 2
+    _log("critical")
+    return check.run(
+        options.config,
+        os.environ,
+        only=options.subjects,
+        show=None if options.json else _line,
+        document=_print_json if options.json else None,
+        archive=options.bundle,
+    )
+
+
 # --- looking around -------------------------------------------------------------------------------------------------
 
 
@@ -264,6 +286,11 @@ def _parser() -> argparse.ArgumentParser:
     demo = add("demo", _demo, "hold one whole conversation with nothing of yours")
     demo.add_argument("--json", action="store_true", help="print a report as JSON")
     demo.add_argument("--keep", type=Path, metavar="DIR", help="where to write what was played")
+    check = add("check", _check, "try every part, and say what to do")
+    check.add_argument("subjects", nargs="*", metavar="SUBJECT", help="look at these alone, such as microphone")
+    check.add_argument("--json", action="store_true", help="print the report as JSON")
+    check.add_argument("--bundle", type=Path, metavar="FILE", help="write a support archive (.tar.gz) without secrets")
+    check.add_argument("--as-service", action="store_true", help="as the installed service would, needs root")
     add("devices", _devices, "list microphones and speakers").add_argument("--json", action="store_true")
     for name, command, meaning in (
         ("say", _speak, "have a running daemon speak a text"),
@@ -312,6 +339,10 @@ def _log(level: str) -> None:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+def _line(text: str) -> None:
+    print(text, flush=True)
 
 
 def _write(text: str) -> None:

@@ -39,7 +39,7 @@ def load_meter() -> Callable[[], Load]:
         now = (time.monotonic(), time.process_time())
         passed, used = now[0] - last[0], now[1] - last[1]
         last = now
-        return Load(_rss_mb(), round(100 * used / passed, 1) if passed > 0 else 0.0, _temperature())
+        return Load(_rss_mb(), round(100 * used / passed, 1) if passed > 0 else 0.0, temperature())
 
     return load
 
@@ -50,7 +50,8 @@ def _rss_mb() -> float:
     return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
 
 
-def _temperature() -> float | None:
+def temperature() -> float | None:
+    """Return degrees Celsius; ``None`` where no sensor answers."""
     try:
         return int(TEMPERATURE.read_text(encoding="ascii")) / 1000
     except (OSError, ValueError):

@@ -5,6 +5,7 @@ keep-alive: every callback here only posts news. Source: paho-mqtt 2.1 and 2.2, 
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
@@ -25,6 +26,9 @@ WILL_DELAY_S = 5
 SESSION_EXPIRY_S = 30
 RECEIVE_MAXIMUM = 65_535
 """What a broker takes unconfirmed if it does not say."""
+NO_MATCHING_SUBSCRIBERS = 16
+"""Reason code of MQTT 5, 3.4.2.1: no failure, the message went nowhere. mosquitto tells, others may not."""
+UNHEARD_KEPT = 16
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +99,8 @@ class Link:
         self._is_v5 = version == 5
         self._window = RECEIVE_MAXIMUM
         self._closed = False
+        self.unheard: deque[int] = deque(maxlen=UNHEARD_KEPT)
+        """Numbers of the last messages that nobody had subscribed to; MQTT 5 tells."""
         protocol = MQTTProtocolVersion.MQTTv5 if self._is_v5 else MQTTProtocolVersion.MQTTv311
         client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol)
         self._client = client
@@ -212,6 +218,8 @@ class Link:
     def _on_publish(
         self, _client: paho.Client, _data: Any, number: int, reason: ReasonCode, _properties: Properties
     ) -> None:
+        if reason.value == NO_MATCHING_SUBSCRIBERS:
+            self.unheard.append(number)
         self._post(self._listener.confirmed, number, str(reason) if reason.is_failure else None)
 
     def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
