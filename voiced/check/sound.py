@@ -7,7 +7,7 @@ import numpy as np
 
 from voiced.check.findings import Visit
 from voiced.core.frames import SERVICE_RATE, Samples
-from voiced.core.playout import gain
+from voiced.core.loudness import gain
 from voiced.edge import microphone, speaker
 from voiced.edge.resample import resample
 from voiced.edge.soundcard import Interrupted, Soundcard, Stream
