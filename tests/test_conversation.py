@@ -46,7 +46,6 @@ from voiced.core.states import (
     hears,
     published,
 )
-from voiced.core.truncation import truncations
 from voiced.core.wake import Wake
 
 RULES = Rules()
@@ -351,13 +350,6 @@ def test_a_speaker_that_never_says_done_is_not_waited_for() -> None:
     story.tell(wire.ResponseDone("r1", "completed"))
     told = story.wait(1 + RULES.speaker_s)
     assert told[:2] == [Cut(), EndTurn(1, "finished")]
-
-
-def test_what_was_heard_is_told_part_by_part() -> None:
-    assert truncations({("i1", 0): 1085, ("i2", 0): 0}) == (
-        wire.TruncateItem("i1", 0, 1000),
-        wire.DeleteItem("i2"),
-    )
 
 
 RESPONSES = st.sampled_from(["r1", "r2", "r3"])

@@ -48,7 +48,6 @@ from voiced.core.states import (
     rules_changed,
     visible,
 )
-from voiced.core.truncation import truncations
 from voiced.core.uplink import Uplink
 from voiced.core.wake import NearMiss, Wake
 from voiced.core.words import word_rules
@@ -361,9 +360,8 @@ class Daemon:
         self._sessions.sound_waits()
 
     def _cut(self, *, remembered: bool) -> None:
-        heard = self._speaker.cut()
-        self._scribe.cut(sum(heard.values()))
-        for told in truncations(heard) if remembered else ():
+        truncations = self._scribe.cut(self._speaker.cut())
+        for told in truncations if remembered else ():
             self._sessions.send(told)
 
     def _when_said(self, sent_ms: int) -> float | None:

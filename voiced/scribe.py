@@ -2,10 +2,11 @@
 
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from voiced.config import Config
 from voiced.core.mqtt import commands, payloads
+from voiced.core.playout import Part
 from voiced.core.profiles import transcriber
 from voiced.core.realtime import events as wire
 from voiced.core.states import Asked, BeginTurn, Called, EndTurn, Event, Responding, SessionReady, State, Woken
@@ -123,10 +124,15 @@ class Scribe:
         """Note that the answer can be heard."""
         self._book.sounded(self._clock())
 
-    def cut(self, heard_ms: int) -> None:
-        """Note how much of the answer was heard before it was cut."""
-        if self._book.draft is not None:
-            self._book.draft.heard_ms = heard_ms
+    def cut(self, heard: dict[Part, int], items: Sequence[str] = ()) -> tuple[wire.ClientEvent, ...]:
+        """Note how much of the answer was heard before it was cut; return what to tell the service.
+
+        See :meth:`voiced.core.truncation.Answer.truncations`.
+        """
+        if (draft := self._book.draft) is None:
+            return ()
+        draft.heard = heard
+        return draft.answer.truncations(heard, items)
 
     def end(self, ended: EndTurn) -> None:
         """Close the page."""

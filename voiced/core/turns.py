@@ -3,14 +3,16 @@
 Decides nothing. ``now`` is monotonic seconds, for latencies; ``time`` is the time of day, for the record.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from voiced.core.frames import SERVICE_RATE, milliseconds
 from voiced.core.mqtt import payloads
+from voiced.core.playout import Part
 from voiced.core.prices import NANO
 from voiced.core.realtime import events as wire
 from voiced.core.states import EndTurn, Source
+from voiced.core.truncation import Answer
 
 WAIT_S = 4.0
 """How long a turn that is over waits for the transcript of what the person said, and for what a cut answer cost."""
@@ -39,15 +41,14 @@ class Draft:
     """What it adds behind it: ``silence_duration_ms``."""
     pending: set[str] = field(default_factory=set)
     """Items of the person whose transcript is to come, and answers whose usage is."""
-    answer: str = ""
-    answer_samples: int = 0
+    answer: Answer = field(default_factory=Answer)
     first_sound: float | None = None
     wake_to_listen_ms: int | None = None
     usage: payloads.TokenCount = field(default_factory=payloads.TokenCount)
     nano: int | None = 0
     """Nano-dollars; ``None``: a price is not known."""
-    heard_ms: int | None = None
-    """How much of the answer was heard, where it was cut."""
+    heard: Mapping[Part, int] | None = None
+    """Milliseconds heard of each part of the answer, where it was cut."""
     ended: EndTurn | None = None
     over: float = 0.0
 
@@ -71,9 +72,9 @@ class Draft:
             outcome=ended.outcome,
             user=payloads.User(text=self.user, language=self.language or None, duration_ms=self.user_ms),
             assistant=payloads.Assistant(
-                text=self.answer or None,
-                duration_ms=milliseconds(self.answer_samples, SERVICE_RATE),
-                interrupted_at_ms=self.heard_ms if ended.outcome == "interrupted" else None,
+                text=(self.answer.text if self.heard is None else self.answer.heard(self.heard)) or None,
+                duration_ms=self.answer.ms,
+                interrupted_at_ms=sum(self.heard.values()) if self.heard and ended.outcome == "interrupted" else None,
             ),
             latency_ms=payloads.Latency(
                 wake_to_listen=self.wake_to_listen_ms,
@@ -144,10 +145,8 @@ class TurnBook:
                 draft.pending.add(event.item_id)
             case wire.ResponseStarted():
                 draft.pending.add(event.response_id)
-            case wire.AudioDelta():
-                draft.answer_samples += len(event.pcm) // 2
-            case wire.TextDelta():
-                draft.answer += event.text
+            case wire.AudioDelta() | wire.TextDelta():
+                draft.answer.note(event)
 
     def sounded(self, now: float) -> None:
         """Note that the answer can be heard."""
@@ -185,6 +184,7 @@ class TurnBook:
 
     def _used(self, event: wire.ResponseDone, nano: int | None) -> None:
         for draft in self._waiting_for(event.response_id):
+            draft.answer.note(event)
             draft.usage = _sum(draft.usage, event.usage)
             draft.nano = _plus(draft.nano, nano)
 
