@@ -12,7 +12,8 @@ from voiced.config import RealtimeConfig
 from voiced.core.realtime import events as ev
 from voiced.core.realtime.endpoint import endpoint
 from voiced.edge.credentials import Credentials
-from voiced.edge.service import Patience, RealtimeService
+from voiced.edge.link import Patience
+from voiced.edge.service import RealtimeService
 from voiced.errors import ServiceError
 from voiced.simulator import Connection, Scenario, Turn
 
@@ -29,8 +30,7 @@ CLIENT_EVENTS: list[ev.ClientEvent] = [
             voice="marin",
             speed=1.25,
             turn_detection=ev.SemanticVad("low", create_response=False),
-            transcription_model="gpt-transcribe",
-            language="de",
+            transcription=ev.Transcription("gpt-transcribe", "de"),
             noise_reduction="far_field",
             max_output_tokens=900,
             tools=({"type": "function", "name": "now", "description": "The time.", "parameters": {}},),
@@ -38,7 +38,7 @@ CLIENT_EVENTS: list[ev.ClientEvent] = [
         event_id="e1",
     ),
     ev.UpdateSession(ev.SessionSettings(modalities=("text",), voice="marin", turn_detection=None)),
-    ev.UpdateSession(ev.SessionSettings(modalities=("audio", "text"), transcription_model="whisper-1")),
+    ev.UpdateSession(ev.SessionSettings(modalities=("audio", "text"), transcription=ev.Transcription("whisper-1"))),
     ev.AppendAudio(b""),
     ev.AppendAudio(bytes(range(256))),
     ev.CommitAudio(),

@@ -138,7 +138,8 @@ async def at_home(
     secrets = Credentials(config.realtime, environment=environment or {})
     async with Simulator(scenario) as simulator, secrets as credentials:
         url = simulator.url_for(provider)
-        where = endpoint(config.realtime, url=url)
+        cloud = config.realtime.model_copy(update={"endpoint": simulator.url} if config.realtime.endpoint else {})
+        where = endpoint(cloud, url=url)
         reports = Reports(broker=diary, config=config, machine=lambda: Load(1.0, 1.0, None), today=today)
         daemon = Daemon(
             config,
@@ -148,9 +149,7 @@ async def at_home(
                 echo=echo,
                 ears=ears,
                 speaker=speaker,
-                service=RealtimeService(
-                    where, credentials, named=lambda model: endpoint(config.realtime, url=url, model=model)
-                ),
+                service=RealtimeService(where, credentials, named=lambda model: endpoint(cloud, url=url, model=model)),
                 settled=settled,
                 resampler=Resampler,
                 clock=time.monotonic,

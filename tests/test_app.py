@@ -14,13 +14,13 @@ from voiced.config import (
     AudioConfig,
     ConversationConfig,
     MqttConfig,
-    ProfileConfig,
     RealtimeConfig,
 )
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.core.mqtt.commands import Message
 from voiced.core.states import Rules
 from voiced.edge.resample import resample
+from voiced.profileconfig import ProfileConfig
 from voiced.simulator import Connection, Refusal, Turn
 
 MARGIN = Rules().wake_overlap

@@ -10,7 +10,7 @@ import pytest
 
 from tests.fakes import InstantSpeaker, KeptLedger
 from tests.stories import QUICK, Home, at_home, config_for_tests, told
-from voiced.config import BudgetConfig, Config, ProfileConfig, RealtimeConfig
+from voiced.config import BudgetConfig, Config, RealtimeConfig
 from voiced.core.conversation import step
 from voiced.core.prices import NANO, Prices, read_prices
 from voiced.core.realtime import events as wire
@@ -32,6 +32,7 @@ from voiced.core.states import (
 )
 from voiced.edge.ledgerfile import LedgerFile, load_prices
 from voiced.edge.machine import local_zone
+from voiced.profileconfig import ProfileConfig
 from voiced.simulator import Turn
 
 BERLIN = ZoneInfo("Europe/Berlin")

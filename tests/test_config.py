@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from voiced import configfile
-from voiced.config import Config, ProfileConfig, WakeWordConfig
+from voiced.config import Config, WakeWordConfig
 from voiced.errors import ConfigError
+from voiced.profileconfig import ProfileConfig, VoiceLiveConfig
 
 EXAMPLE = Path(__file__).parents[1] / "config.toml.example"
 
@@ -48,6 +49,7 @@ def test_the_example_names_every_key() -> None:
     for section, values in everything.items():
         if section == "profiles":
             assert set(values["default"]) == keys(ProfileConfig)
+            assert set(values["default"]["voice_live"]) == keys(VoiceLiveConfig)
         elif section == "wake":
             assert set(values["words"][0]) == keys(WakeWordConfig)
             assert set(values) == keys(Config.model_fields["wake"].annotation)  # type: ignore[arg-type]  # a model
@@ -103,6 +105,14 @@ def test_all_problems_are_told_at_once_each_with_its_key(tmp_path: Path) -> None
         ('[[wake.words]]\nmodel = "all"', 'wake.words[0].model: no word may be called "all"'),
         ("[wake]\nnear_miss = 0", "wake.near_miss: "),
         ('[profiles.default]\nhistory = "none"', "profiles.default.history: "),
+        ("[profiles.default]\nvoice = 1", "profiles.default.voice: input should be a valid string"),
+        ("[profiles.default]\nspeed = 2", "profiles.default.speed: "),
+        (
+            '[profiles.kid]\nturn_detection = "azure_semantic_vad"',
+            'profiles.kid.turn_detection: only provider "voice-live"',
+        ),
+        ("[profiles.kid.voice_live]\nauto_truncat = true", 'unknown key; did you mean "auto_truncate"?'),
+        ("[profiles.kid.voice_live]\ninput_rate = 8000", "profiles.kid.voice_live.input_rate: "),
         ("wake = 3", "wake: "),
         ("[wake]\nwords = []", "wake.words: "),
         ('[realtime]\nprovider = "custom"\nurl = "http://x"', "realtime.url: "),

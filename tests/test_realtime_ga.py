@@ -28,7 +28,7 @@ def test_every_frame_of_ours_is_one_the_sdk_knows(event: ev.ClientEvent) -> None
 def test_the_session_is_written_out_in_full() -> None:
     event = ev.UpdateSession(
         ev.SessionSettings(
-            instructions="Be short.", voice="cedar", transcription_model="gpt-transcribe", language="en"
+            instructions="Be short.", voice="cedar", transcription=ev.Transcription("gpt-transcribe", "en")
         ),
         event_id="e1",
     )

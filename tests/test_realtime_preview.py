@@ -30,7 +30,7 @@ def test_the_session_is_flat_and_written_out_in_full() -> None:
         ev.SessionSettings(
             instructions="Be short.",
             voice="alloy",
-            transcription_model="whisper-1",
+            transcription=ev.Transcription("whisper-1"),
             noise_reduction="near_field",
             max_output_tokens=700,
         ),

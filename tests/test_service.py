@@ -1,13 +1,10 @@
 """The line to the service, against the simulator over real sockets and TLS: opening, talking, settings, signing in."""
 
 import asyncio
-import json
 import logging
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trustme
@@ -28,9 +25,10 @@ from voiced.config import RealtimeConfig
 from voiced.core.realtime import events as ev
 from voiced.core.realtime.endpoint import endpoint
 from voiced.edge.credentials import Credentials
-from voiced.edge.service import Patience, RealtimeService
+from voiced.edge.link import Patience
+from voiced.edge.service import RealtimeService
 from voiced.errors import RefusedError, ServiceError
-from voiced.simulator import Connection, Rules, Simulator
+from voiced.simulator import Rules, Simulator
 
 # --- opening and talking ----------------------------------------------------------------------------------------------
 
@@ -143,12 +141,12 @@ async def test_leaving_in_a_hurry_leaves_no_socket_behind() -> None:
         opening = service(there, "custom").open(SETTINGS)
         session = await opening.__aenter__()
         leaving = asyncio.create_task(opening.__aexit__(None, None, None))
-        while session._line.state is not State.CLOSING:
+        while session._link._connection.state is not State.CLOSING:
             await asyncio.sleep(0)
         leaving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await leaving
-        assert session._line.transport.is_closing()
+        assert session._link._connection.transport.is_closing()
         closed[0].transport.abort()
         gone.set()
 
@@ -213,83 +211,6 @@ async def test_a_missing_or_broken_ca_file_is_named(tmp_path: Path, content: str
     error = await refused(service("wss://127.0.0.1:1", ca_file=str(path)))
     assert isinstance(error, RefusedError)
     assert f"realtime.ca_file: {path}" in str(error)
-
-
-# --- settings ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("null_ids", [False, True])
-@pytest.mark.parametrize(
-    ("provider", "names", "missing"),
-    [
-        ("azure", ("session.audio.input.noise_reduction",), ["noise_reduction"]),
-        ("azure-preview", ("session.input_audio_noise_reduction", "session.speed"), ["noise_reduction", "speed"]),
-    ],
-)
-async def test_a_setting_refused_by_name_is_left_out(
-    provider: str, names: tuple[str, ...], missing: list[str], null_ids: bool, caplog: pytest.LogCaptureFixture
-) -> None:
-    plan = scenario(Connection(refuse_settings=names), null_event_ids=null_ids)
-    async with Simulator(plan) as simulator, service(simulator.url, provider).open(SETTINGS):
-        updates = simulator.sessions[0].received("session.update")
-    assert len(updates) == 1 + len(names)
-    last = json.dumps(updates[-1])
-    assert not any(word in last for word in missing)
-    assert "server_vad" in last
-    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert len(warnings) == len(names)
-    assert all(name in warning for name, warning in zip(names, warnings, strict=True))
-
-
-async def picky(line: ServerConnection, *, takes: Callable[[dict[str, Any]], bool], error: dict[str, Any]) -> None:
-    await line.send(CREATED)
-    async for message in line:
-        taken = takes(json.loads(message)["session"])
-        await line.send(UPDATED if taken else json.dumps({"type": "error", "error": error}))
-
-
-async def test_settings_refused_without_a_name_shrink_to_the_minimum(caplog: pytest.LogCaptureFixture) -> None:
-    async def converse(line: ServerConnection) -> None:
-        error = {"type": "invalid_request_error", "message": "Something is wrong.", "event_id": None}
-        await picky(line, takes=lambda session: "audio" not in session, error=error)
-
-    async with server(converse) as there, service(there, "custom").open(SETTINGS) as session:
-        assert session.session_id == "s1"
-    assert "instructions and output alone" in caplog.text
-
-
-async def test_a_voice_that_cannot_be_set_is_left_out_even_without_its_name() -> None:
-    def takes(session: dict[str, Any]) -> bool:
-        return "voice" not in session["audio"]["output"]
-
-    async def converse(line: ServerConnection) -> None:
-        error = {"type": "invalid_request_error", "code": "cannot_update_voice", "message": "Too late."}
-        await picky(line, takes=takes, error=error)
-
-    async with server(converse) as there, service(there, "custom").open(SETTINGS):
-        pass
-
-
-@pytest.mark.parametrize("param", [None, "session.type", "session.audio.input.turn_detection.type"])
-async def test_a_service_that_takes_no_settings_at_all_is_refused(param: str | None) -> None:
-    async def converse(line: ServerConnection) -> None:
-        error = {"type": "invalid_request_error", "code": "unknown_parameter", "message": "No.", "param": param}
-        await picky(line, takes=lambda _: False, error=error)
-
-    async with server(converse) as there:
-        error = await refused(service(there, "custom"))
-    assert isinstance(error, RefusedError)
-    assert 'speaks the "ga" dialect' in str(error)
-
-
-async def test_another_protocol_is_recognised_at_the_greeting() -> None:
-    async def converse(line: ServerConnection) -> None:
-        await line.send('{"hello": "world"}')
-        await line.wait_closed()
-
-    async with server(converse) as there:
-        error = await refused(service(there, "custom"))
-    assert 'speaks the "ga" dialect' in str(error)
 
 
 # --- signing in -------------------------------------------------------------------------------------------------------

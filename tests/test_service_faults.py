@@ -26,7 +26,7 @@ from tests.callers import (
 from voiced.config import RealtimeConfig
 from voiced.core.realtime import events as ev
 from voiced.core.realtime.endpoint import endpoint
-from voiced.edge.service import _unreachable
+from voiced.edge.link import unreachable
 from voiced.errors import RefusedError, ServiceError
 from voiced.simulator import Connection, Refusal, Rules, Simulator
 from voiced.simulator.scenario import Abort, Close, Expire
@@ -103,8 +103,8 @@ async def test_names_that_cannot_be_found() -> None:
     error = await refused(service(f"wss://{'a' * 64}.invalid"))
     assert "cannot be found" in str(error)
     where = endpoint(RealtimeConfig(provider="openai"))
-    assert "DNS" in str(_unreachable(where, socket.gaierror(-2, "Name or service not known"), 1))
-    assert "No route" in str(_unreachable(where, OSError(113, "No route to host"), 1))
+    assert "DNS" in str(unreachable(where, socket.gaierror(-2, "Name or service not known"), 1))
+    assert "No route" in str(unreachable(where, OSError(113, "No route to host"), 1))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.fakes import InstantSpeaker, KeptClips, Remembered
 from tests.recordings import noise
 from tests.stories import QUICK, Home, at_home, config_for_tests, told
-from voiced.config import AudioConfig, Config, ConversationConfig, ProfileConfig, RealtimeConfig, WakeConfig
+from voiced.config import AudioConfig, Config, ConversationConfig, RealtimeConfig, WakeConfig
 from voiced.config import WakeWordConfig as Word
 from voiced.core.ears import Ears
 from voiced.core.frames import FRAME, STEP, Frame
@@ -22,6 +22,7 @@ from voiced.core.states import Rules
 from voiced.core.wake import NearMiss, WakeRules
 from voiced.core.words import choices, is_active, word_rules
 from voiced.errors import CommandError
+from voiced.profileconfig import ProfileConfig
 from voiced.simulator import Simulator
 
 PATIENT = ConversationConfig(follow_up_s=5, no_speech_s=20)

@@ -118,6 +118,8 @@ def _model_problems(model: Any, value: Any, where: str) -> Iterator[str]:
         yield f"{where or 'the event'}: must be an object, not {value!r}"
         return
     model = _variant(model, value)
+    if model is voice_live.TurnDetection and value.get("type") == "semantic_vad":
+        return  # Microsoft documents it for gpt-realtime models; this SDK has no class for it
     hints = _hints(model)
     for key, each in value.items():
         if key not in hints:
@@ -149,7 +151,7 @@ def _inner_problems(hint: Any, value: Any, where: str) -> Iterator[str]:
 def _variant(model: Any, value: Mapping[str, Any]) -> Any:
     """Follow the SDK's discriminators to the class for this value."""
     while "__mapping__" in vars(model):
-        tags = {str(value.get(name)) for name in ("type", "role")}
+        tags = {str(value.get(name)) for name in ("type", "role", "model")}
         chosen = next((each for tag, each in model.__mapping__.items() if str(tag) in tags), None)
         if chosen is None or chosen is model:
             return model

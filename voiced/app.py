@@ -20,6 +20,7 @@ from voiced.core.playout import Drained as PlayoutDrained
 from voiced.core.playout import PlayoutEvent, Started
 from voiced.core.profiles import chimes, persona_at_first, rules, session_settings
 from voiced.core.realtime import events as wire
+from voiced.core.realtime.codec import Dialect
 from voiced.core.realtime.refusal import harmless
 from voiced.core.states import (
     Accept,
@@ -73,13 +74,13 @@ class Daemon:
 
     Args:
         config: What the user wants.
-        dialect: Of the service, ``ga`` or ``preview``.
+        dialect: Of the service.
         parts: The world.
         reports: Tells other systems.
 
     """
 
-    def __init__(self, config: Config, dialect: str, parts: Parts, reports: Reports) -> None:
+    def __init__(self, config: Config, dialect: Dialect, parts: Parts, reports: Reports) -> None:
         self._config, self._dialect = config, dialect
         self._parts = parts
         self._speaker = parts.speaker
@@ -330,6 +331,7 @@ class Daemon:
         self.spending.ready(ready.model)
         self._reports.cloud_is("ok")
         self._reports.problem("service", None)
+        self._reports.problem("settings", self._parts.service.refusals)
         self._reports.session(self._scribe.session, started=True)
         for told in self._scribe.recall(self._profile):
             self._sessions.send(told)

@@ -8,13 +8,14 @@ import platform
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from voiced.profileconfig import Fraction, ProfileConfig, Section
 
 Provider = Literal["azure", "azure-preview", "voice-live", "openai", "custom", "simulator"]
 Percent = Annotated[int, Field(ge=0, le=100)]
 Action = Literal["stop", "mute", "listen", "end", "volume_up", "volume_down"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$", max_length=64)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 Cap = Annotated[float | None, Field(ge=0, allow_inf_nan=False)]
 
 EVERY_WORD = "all"
@@ -27,11 +28,7 @@ def _device_id() -> str:
     return re.sub(r"[^a-z0-9_-]+", "-", platform.node().split(".")[0].lower()).strip("-") or "voiced"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
-
-
-class DeviceConfig(_Section):
+class DeviceConfig(Section):
     """``[device]``: who this is, on MQTT and in Home Assistant."""
 
     id: Name = Field(default_factory=_device_id)
@@ -49,7 +46,7 @@ class DeviceConfig(_Section):
         return value
 
 
-class AudioConfig(_Section):
+class AudioConfig(Section):
     """``[audio]``: microphone and speaker."""
 
     input: str = Field(default="default", min_length=1)
@@ -74,7 +71,7 @@ class AudioConfig(_Section):
         return value
 
 
-class WakeWordConfig(_Section):
+class WakeWordConfig(Section):
     """``[[wake.words]]``: one word to listen for."""
 
     model: str = Field(min_length=1)
@@ -99,7 +96,7 @@ class WakeWordConfig(_Section):
         return self
 
 
-class WakeConfig(_Section):
+class WakeConfig(Section):
     """``[wake]``: the ears."""
 
     sensitivity: Fraction = 0.5
@@ -121,7 +118,7 @@ class WakeConfig(_Section):
     words: tuple[WakeWordConfig, ...] = Field(default=(WakeWordConfig(model="hey_jarvis"),), min_length=1)
 
 
-class ConversationConfig(_Section):
+class ConversationConfig(Section):
     """``[conversation]``: how long to wait for whom."""
 
     follow_up_s: float = Field(default=6.0, ge=0, le=120)
@@ -136,7 +133,7 @@ class ConversationConfig(_Section):
     """When the session is opened: at the wake word, or only when speech follows it."""
 
 
-class RealtimeConfig(_Section):
+class RealtimeConfig(Section):
     """``[realtime]``: where sessions go and how to sign in."""
 
     provider: Provider = "simulator"
@@ -177,50 +174,7 @@ class RealtimeConfig(_Section):
         return self
 
 
-class ProfileConfig(_Section):
-    """``[profiles.NAME]``: who answers."""
-
-    voice: str = "marin"
-    instructions: str = Field(
-        default="You are a voice assistant in somebody's home. Answer in one or two short, friendly sentences.",
-        max_length=32_000,
-    )
-    language: str = Field(default="en", pattern=r"^([a-z]{2,3})?$")
-    """What the person speaks, ISO 639-1; empty: not said."""
-    deployment: str = ""
-    """Azure: a deployment, OpenAI: a model; empty: ``realtime.deployment``."""
-    chime: bool | None = None
-    """Overrides ``audio.chime``."""
-    history: Literal["shared", "own"] = "shared"
-    """Whose turns a new session is told: those of all profiles that share, or its own alone, told to no other."""
-    turn_detection: Literal["server_vad", "semantic_vad"] = "server_vad"
-    vad_threshold: Fraction = 0.5
-    """``server_vad``: how loud speech must be."""
-    vad_prefix_ms: int = Field(default=300, ge=0, le=5000)
-    """``server_vad``: sound kept from before speech was noticed."""
-    vad_silence_ms: int = Field(default=500, ge=100, le=10_000)
-    """``server_vad``: silence that ends a turn."""
-    modalities: tuple[Literal["audio", "text"], ...] = ("audio",)
-    """``["audio"]``, or ``["text"]``: transcripts only, nothing is spoken."""
-    tools: tuple[str, ...] = ()
-    """Names of tools the model may use; this version has none."""
-
-    @field_validator("modalities")
-    @classmethod
-    def _one_modality(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(value) != 1:
-            raise ValueError('must be ["audio"] or ["text"]')
-        return value
-
-    @field_validator("tools")
-    @classmethod
-    def _no_tools_yet(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if value:
-            raise ValueError("this version has no tools; use []")
-        return value
-
-
-class BudgetConfig(_Section):
+class BudgetConfig(Section):
     """``[budget]``: what may be spent. At a cap no session opens, and the one going on ends after its answer."""
 
     usd_per_session: Cap = None
@@ -238,7 +192,7 @@ class BudgetConfig(_Section):
     """Prices of your own, in the form of ``voiced/prices.toml``; its lines win over the shipped ones."""
 
 
-class MqttConfig(_Section):
+class MqttConfig(Section):
     """``[mqtt]``: the broker."""
 
     host: str = Field(default="localhost", pattern=r"^\S*$")
@@ -262,13 +216,13 @@ class MqttConfig(_Section):
     """Days after which they are dropped."""
 
 
-class LogConfig(_Section):
+class LogConfig(Section):
     """``[log]``."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class Config(_Section):
+class Config(Section):
     """The whole of ``config.toml``."""
 
     device: DeviceConfig = Field(default_factory=DeviceConfig)
@@ -292,6 +246,13 @@ class Config(_Section):
         if self.budget.cheap_profile and self.budget.cheap_profile not in self.profiles:
             known = ", ".join(sorted(self.profiles))
             raise ValueError(f'budget.cheap_profile: there is no "{self.budget.cheap_profile}"; there are: {known}')
+        for name, profile in self.profiles.items():
+            for key, value in (
+                ("turn_detection", profile.turn_detection),
+                ("noise_reduction", profile.noise_reduction),
+            ):
+                if value.startswith("azure") and self.realtime.provider != "voice-live":
+                    raise ValueError(f'profiles.{name}.{key}: only provider "voice-live" has "{value}"')
         models = [word.model for word in self.wake.words]
         for number, model in enumerate(models):
             if model in models[:number]:

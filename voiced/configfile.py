@@ -10,8 +10,9 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from voiced.config import Config, ProfileConfig, WakeWordConfig
+from voiced.config import Config, WakeWordConfig
 from voiced.errors import ConfigError
+from voiced.profileconfig import ProfileConfig
 
 SAMPLES_ENVIRONMENT = {
     "AZURE_OPENAI_ENDPOINT": "endpoint",
@@ -128,6 +129,8 @@ def _value(path: tuple[str, ...], text: str) -> Any:
 def _sentence(error: dict[str, Any]) -> str:
     where = ""
     for part in error["loc"]:
+        if part in {"str", "dict[str,any]"}:
+            continue  # which of two kinds a value might have been
         where += f"[{part}]" if isinstance(part, int) else f"{'.' if where else ''}{part}"
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
@@ -148,8 +151,8 @@ def _siblings(path: tuple[int | str, ...]) -> list[str]:
             continue
         if model is Config and part == "profiles":
             model = ProfileConfig
-        elif model is ProfileConfig:
-            continue
+        elif model is ProfileConfig and part not in ProfileConfig.model_fields:
+            continue  # the name of the profile
         elif part == "words":
             model = WakeWordConfig
         else:

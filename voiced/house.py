@@ -21,6 +21,7 @@ from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.core.mqtt import payloads
 from voiced.core.mqtt.topics import Topics
 from voiced.core.playout import PlayoutEvent
+from voiced.core.profiles import ignored
 from voiced.core.realtime.endpoint import Endpoint, endpoint
 from voiced.core.reference import Reference, ReferenceModels
 from voiced.core.wake import WakeRules
@@ -170,7 +171,7 @@ async def opened(
         daemons.append(daemon)
         reports.info(_info(config))
         reports.forget_texts()
-        for number, wish in enumerate((*config.unmet(), *where.warnings)):
+        for number, wish in enumerate((*config.unmet(), *ignored(config, where.dialect), *where.warnings)):
             reports.problem(f"configuration_{number}", wish)
         yield House(
             daemon=daemon,
@@ -326,7 +327,7 @@ def _info(config: Config) -> payloads.Info:
         model=config.realtime.deployment,
         base_topic=config.mqtt.base_topic,
         wake_words=tuple(word.model for word in config.wake.words),
-        voices=tuple(sorted({profile.voice for profile in config.profiles.values()})),
+        voices=tuple(sorted({profile.voice_name for profile in config.profiles.values()})),
         personas=tuple(config.profiles),
         features=(
             "follow_up",

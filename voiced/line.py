@@ -5,7 +5,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
-from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
+from voiced.core.frames import MICROPHONE_RATE, Samples
 from voiced.core.realtime.events import AppendAudio, ClientEvent, ServerEvent, SessionSettings
 from voiced.core.states import SessionLost, SessionReady
 from voiced.core.uplink import Uplink
@@ -27,7 +27,7 @@ class Line:
     Args:
         number: The conversation's number for it; goes with everything posted.
         uplink: What the service is to hear.
-        resampler: Makes a new 16 to 24 kHz converter.
+        resampler: Makes a new converter from one rate to another.
         post: Takes what happens, with ``number``.
 
     """
@@ -42,7 +42,7 @@ class Line:
     ) -> None:
         self._number = number
         self._uplink = uplink
-        self._resample = resampler(MICROPHONE_RATE, SERVICE_RATE)
+        self._resampler = resampler
         self._post = post
         self._outgoing: deque[ClientEvent] = deque()
         self._more = asyncio.Event()
@@ -82,6 +82,7 @@ class Line:
                 self._post(self._number, event)
 
     async def _speak(self, session: Session) -> None:
+        convert = self._converter(session.input_rate)
         while True:
             await self._more.wait()
             self._more.clear()
@@ -89,11 +90,17 @@ class Line:
                 await session.send(self._outgoing.popleft())
             while not self._deaf and self._uplink.waiting >= CHUNK:
                 sound = self._uplink.take(min(CATCH_UP, self._uplink.waiting // CHUNK * CHUNK))
-                converted: Samples = self._resample.feed(sound)
+                converted = convert(sound)
                 if len(converted):
                     await session.send(AppendAudio(converted.tobytes()))
                 while self._outgoing:
                     await session.send(self._outgoing.popleft())
+
+    def _converter(self, rate: int) -> Callable[[Samples], Samples]:
+        """Return what turns the microphone's sound into the session's."""
+        if rate == MICROPHONE_RATE:
+            return lambda sound: sound
+        return self._resampler(MICROPHONE_RATE, rate).feed
 
 
 class Sessions:

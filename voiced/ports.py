@@ -153,6 +153,10 @@ class Session(Protocol):
         """The model that answers, where the service says so."""
 
     @property
+    def input_rate(self) -> int:
+        """Samples per second of the sound it takes."""
+
+    @property
     def late(self) -> list[ServerEvent]:
         """What still came while the session was being left; whole once it is."""
 
@@ -188,6 +192,10 @@ class Service(Protocol):
             ServiceError: On entry, if it cannot be reached in time.
 
         """
+
+    @property
+    def refusals(self) -> str | None:
+        """Which settings it refuses, as a sentence; sessions go on without them."""
 
     async def warm(self) -> None:
         """Do beforehand what needs no session: fetch a token, where sign-in is keyless.

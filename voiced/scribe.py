@@ -45,7 +45,7 @@ class Scribe:
         self._clock = clock
         self._when_said = when_said
         self._price = price
-        self._book = TurnBook(transcribes=transcriber(config) is not None)
+        self._book = TurnBook()
         self._memories: dict[str | None, deque[tuple[float, str, str]]] = {}
         self._requests: dict[int, commands.Command] = {}
         self._wake_word: str | None = None
@@ -102,6 +102,7 @@ class Scribe:
         """Open a page for a turn, and publish that."""
         self.turns = begun.turn
         spoken_to = self._config.profiles[profile]
+        self._book.transcribes = transcriber(self._config, profile) is not None
         by_silence = spoken_to.turn_detection == "server_vad"
         draft = Draft(
             number=begun.turn,

@@ -29,6 +29,8 @@ class _Session:
     name: str
     profile: str
     model: str = ""
+    transcriber: str = ""
+    """Who writes down what the person says, as the price table calls it."""
     marked: float | None = None
     """Until when its time is booked, monotonic; ``None``: it never opened."""
     uploaded: int = 0
@@ -68,7 +70,6 @@ class Spending:
         self._clock = clock
         self._uplink = uplink
         self._caps = Caps(**config.budget.model_dump(exclude={"prices_file", "cheap_profile"}))
-        self._transcriber = self._listed(transcriber(config) or "")
         self._session = _Session(0, "", "default")
         self._before = self._session
         self._told: payloads.Usage | None = None
@@ -80,13 +81,16 @@ class Spending:
         """Note that a session is being opened, under its number and its published name."""
         self._before, self._session = self._session, _Session(number, name, profile)
         self._session.model = self._model(None)
+        self._session.transcriber = self._listed(transcriber(self._config, profile) or "")
         self._spent = False
 
     def ready(self, model: str | None) -> None:
         """Note that it is open; ``model`` as the service calls it."""
         session = self._session
         session.marked, session.model = self._clock(), self._model(model)
-        unknown = [f'"{name}"' for name in (session.model, self._transcriber) if name and not self._prices.price(name)]
+        unknown = [
+            f'"{name}"' for name in (session.model, session.transcriber) if name and not self._prices.price(name)
+        ]
         sentence = (
             f"the price of {' and '.join(unknown)} is not known, so caps in dollars do not count it; name the model in "
             "realtime.model_family, or its price in budget.prices_file"
@@ -107,7 +111,7 @@ class Spending:
                 time=self._now().timestamp(),
                 session=session.name,
                 kind="response" if is_answer else "transcript",
-                model=session.model if is_answer else self._transcriber,
+                model=session.model if is_answer else session.transcriber,
                 usage=event.usage if isinstance(event, wire.ResponseDone) else transcript_tokens(raw),
                 seconds=seconds_of(raw),
                 nano=cost[0],
@@ -201,7 +205,7 @@ class Spending:
         if isinstance(event, wire.ResponseDone):
             cost = self._prices.cost(event.usage, session.model)
         elif event.usage:
-            cost = self._prices.transcript_cost(event.usage, self._transcriber)
+            cost = self._prices.transcript_cost(event.usage, session.transcriber)
         else:
             return 0, True  # the preview protocol does not say
         return cost.nano, cost.estimated

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 
-from voiced.config import ProfileConfig, WakeWordConfig
+from voiced.config import WakeWordConfig
 from voiced.core.mqtt import commands
 from voiced.core.mqtt.payloads import Settings
 from voiced.core.states import Asked, Called, Ended, Event, Stopped, Woken
 from voiced.core.wake import Wake
 from voiced.core.words import VOLUME_STEP
 from voiced.errors import CommandError
+from voiced.profileconfig import ProfileConfig
 
 
 def order(

@@ -1,8 +1,23 @@
 """What the configuration means: for a session, for the conversation, for the settings at the start."""
 
+from typing import Literal
+
 from voiced.config import Config
-from voiced.core.realtime.events import SemanticVad, ServerVad, SessionSettings
+from voiced.core.frames import SERVICE_RATE
+from voiced.core.realtime.codec import Dialect
+from voiced.core.realtime.events import (
+    AzureVad,
+    EndOfUtterance,
+    Retention,
+    SemanticVad,
+    ServerVad,
+    SessionSettings,
+    Transcription,
+    TurnDetection,
+)
+from voiced.core.realtime.voice_live import is_azure_voice
 from voiced.core.states import Rules
+from voiced.profileconfig import ProfileConfig
 
 PREVIEW_VOICES = {"marin": "alloy", "cedar": "echo"}
 """Voices that only the GA protocol has, and who speaks for them in the preview.
@@ -14,28 +29,106 @@ TRANSCRIBERS = {"openai": "gpt-transcribe", "simulator": "gpt-transcribe"}
 """Who transcribes where ``transcription_model`` is ``auto``. Azure and custom servers name models their own way, and a
 wrong name fails every transcript, so there nobody does until one is named."""
 
+ELSEWHERE: dict[str, tuple[Dialect, ...]] = {
+    "vad_idle_ms": ("ga",),
+    "noise_strength": ("ga",),
+    "transcription_prompt": ("ga", "preview"),
+    "transcription_keywords": ("ga", "voice-live"),
+    "transcription_delay": ("ga",),
+    "truncation": ("ga",),
+    "reasoning_effort": ("ga", "voice-live"),
+    "temperature": ("preview", "voice-live"),
+    "voice_live": ("voice-live",),
+}
+"""Keys of a profile that not every dialect has, and those that do."""
 
-def session_settings(config: Config, name: str, dialect: str) -> SessionSettings:
-    """Return how to open a session for the profile ``name``, in ``dialect`` (``ga`` or ``preview``)."""
+
+def session_settings(config: Config, name: str, dialect: Dialect) -> SessionSettings:
+    """Return how to open a session for the profile ``name``, in ``dialect``."""
     profile = config.profiles[name]
-    turns: ServerVad | SemanticVad
-    if profile.turn_detection == "semantic_vad":
-        turns = SemanticVad()
-    else:
-        turns = ServerVad(profile.vad_threshold, profile.vad_prefix_ms, profile.vad_silence_ms)
+    live = profile.voice_live
+    voice = profile.voice
     return SessionSettings(
         modalities=profile.modalities,
         instructions=profile.instructions,
-        voice=PREVIEW_VOICES.get(profile.voice, profile.voice) if dialect == "preview" else profile.voice,
-        turn_detection=turns,
-        transcription_model=transcriber(config),
-        language=profile.language or None,
+        voice=PREVIEW_VOICES.get(voice, voice) if isinstance(voice, str) and dialect != "ga" else voice,
+        speed=profile.speed,
+        turn_detection=_turn_detection(profile, dialect),
+        transcription=_transcription(config, name),
+        noise_reduction=profile.noise_reduction or None,
+        noise_strength=profile.noise_strength,
+        max_output_tokens=profile.max_output_tokens,
+        truncation=_truncation(profile),
+        reasoning_effort=profile.reasoning_effort or None,
+        temperature=profile.temperature,
+        echo_cancellation=live.echo_cancellation,
+        further=profile.session,
+        input_rate=live.input_rate if dialect == "voice-live" else SERVICE_RATE,
     )
 
 
-def transcriber(config: Config) -> str | None:
-    """Return the model that writes down what the person says; ``None``: nobody does."""
-    wanted = config.realtime.transcription_model
+def _turn_detection(profile: ProfileConfig, dialect: Dialect) -> TurnDetection:
+    if profile.turn_detection == "semantic_vad":
+        return SemanticVad(profile.vad_eagerness)
+    threshold, prefix_ms, silence_ms = profile.vad_threshold, profile.vad_prefix_ms, profile.vad_silence_ms
+    if dialect != "voice-live":
+        return ServerVad(threshold, prefix_ms, silence_ms, idle_timeout_ms=profile.vad_idle_ms)
+    live = profile.voice_live
+    end = None
+    if live.end_of_utterance:
+        end = EndOfUtterance(live.end_of_utterance, live.end_of_utterance_level, live.end_of_utterance_timeout_ms)
+    return AzureVad(
+        profile.turn_detection,
+        threshold,
+        prefix_ms,
+        silence_ms,
+        speech_duration_ms=live.speech_ms,
+        remove_filler_words=live.remove_filler_words or None,
+        languages=live.languages,
+        end_of_utterance=end,
+        auto_truncate=live.auto_truncate or None,
+    )
+
+
+def _transcription(config: Config, name: str) -> Transcription | None:
+    model, profile = transcriber(config, name), config.profiles[name]
+    if model is None:
+        return None
+    return Transcription(
+        model,
+        profile.language or None,
+        profile.transcription_prompt or None,
+        profile.transcription_keywords,
+        profile.transcription_delay or None,
+    )
+
+
+def _truncation(profile: ProfileConfig) -> Literal["auto", "disabled"] | Retention | None:
+    match profile.truncation:
+        case "retention_ratio":
+            return Retention(profile.truncation_ratio, profile.truncation_tokens)
+        case "auto" | "disabled" as wanted:
+            return wanted
+        case _:
+            return None
+
+
+def ignored(config: Config, dialect: Dialect) -> list[str]:
+    """Return a sentence for each key of a profile that the service of ``dialect`` does not have."""
+    sentences = []
+    usual = ProfileConfig()
+    for name, profile in config.profiles.items():
+        for key, dialects in ELSEWHERE.items():
+            if dialect not in dialects and getattr(profile, key) != getattr(usual, key):
+                sentences.append(f"profiles.{name}.{key}: this service has no such setting; it is ignored")
+        if profile.speed is not None and dialect == "voice-live" and not is_azure_voice(profile.voice):
+            sentences.append(f"profiles.{name}.speed: Voice Live changes the speed of Azure voices only; it is ignored")
+    return sentences
+
+
+def transcriber(config: Config, name: str) -> str | None:
+    """Return the model that writes down what the person says to the profile ``name``; ``None``: nobody does."""
+    wanted = config.profiles[name].transcription_model or config.realtime.transcription_model
     if wanted == "auto":
         return TRANSCRIBERS.get(config.realtime.provider)
     return None if wanted in {"", "off"} else wanted

@@ -23,7 +23,7 @@ def configured(config: Config) -> Settings:
         wake_sensitivity=config.wake.sensitivity,
         wake_word=EVERY_WORD,
         persona=persona,
-        voice=config.profiles[persona].voice,
+        voice=config.profiles[persona].voice_name,
     )
 
 

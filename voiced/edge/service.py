@@ -1,25 +1,17 @@
-"""The line to the Realtime service (websockets): connect, set up, send, receive, and say in a sentence what went wrong.
+"""The Realtime service: sign in, connect, set a session up, and say in a sentence what went wrong.
 
 Before ``open`` is entered nothing is looked up or connected.
 """
 
 import asyncio
 import logging
-import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from itertools import count
-from typing import Any
-from urllib.parse import urlsplit
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConcurrencyError, ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
-
-from voiced import __version__
+from voiced.core.frames import SERVICE_RATE
 from voiced.core.realtime import refusal
-from voiced.core.realtime.codec import CODECS, Codec, minimal, without
+from voiced.core.realtime.codec import CODECS, Codec, input_rate, minimal, named_in, pieces, without
 from voiced.core.realtime.endpoint import Endpoint, Secret
 from voiced.core.realtime.events import (
     ClientEvent,
@@ -31,55 +23,25 @@ from voiced.core.realtime.events import (
     UpdateSession,
 )
 from voiced.edge.credentials import Credentials
+from voiced.edge.link import Link, LinkOver, Patience, RefusedUpgrade
 from voiced.errors import ProtocolError, RefusedError, ServiceError
 
 logger = logging.getLogger(__name__)
 
-MAX_MESSAGE = 16 * 2**20
-"""Bytes; an answer holds less than 1 MiB, a retrieved item much more."""
 DROPS = 4
-"""How many refused settings are left out one by one before all of them are."""
+"""How many refused settings are left out one after the other; after them each is tried alone, all at once."""
 EVENT_ID = "voiced-settings"
 UNREADABLE = "protocol"
 """Type of the problems that are of our own making: a message of the service that cannot be read."""
-
-_wire = logging.getLogger(f"{__name__}.wire")
-_wire.setLevel(logging.INFO)  # at DEBUG websockets writes headers and frames: keys and everything said
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How long each step may take, seconds."""
-
-    connect_s: float = 10.0
-    """Name lookup, TCP, TLS and upgrade together."""
-    created_s: float = 10.0
-    """From the upgrade to ``session.created``."""
-    updated_s: float = 5.0
-    """From our settings to ``session.updated``."""
-    close_s: float = 5.0
-    """From our close to the end of the connection."""
-
-
-class _Connect(connect):
-    """A connection that never carries the key to another place."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        here = urlsplit(self.uri)[:2]
-        try:
-            there = super().process_redirect(exc)
-        except (InvalidURI, ValueError):  # an https:// one, for example, or none at all
-            return exc
-        return there if isinstance(there, str) and urlsplit(there)[:2] == here else exc
 
 
 class RealtimeSession:
     """An open session; fits :class:`voiced.ports.Session`."""
 
-    def __init__(self, endpoint: Endpoint, secret: Secret | None, line: ClientConnection, patience: Patience) -> None:
+    def __init__(self, endpoint: Endpoint, secret: Secret | None, link: Link, patience: Patience) -> None:
         self._endpoint = endpoint
         self._secret = secret
-        self._line = line
+        self._link = link
         self._patience = patience
         self._codec: Codec = CODECS[endpoint.dialect]
         self._problem: ServiceProblem | None = None
@@ -88,6 +50,7 @@ class RealtimeSession:
         self.session_id = ""
         self.model: str | None = None
         self.expires_at: float | None = None
+        self.input_rate = SERVICE_RATE
 
     async def send(self, event: ClientEvent) -> None:
         """Send one event.
@@ -116,8 +79,12 @@ class RealtimeSession:
                 raise
             yield event
 
-    async def set_up(self, settings: SessionSettings) -> None:
+    async def set_up(self, settings: SessionSettings, refused: dict[str, str]) -> None:
         """Wait for the greeting, and make ``settings`` hold as far as the service takes them.
+
+        Args:
+            settings: What is wanted.
+            refused: Settings that are left out from the start, and why; what is refused now is added.
 
         Raises:
             ServiceError: If it does not answer in time, or ends the session.
@@ -127,28 +94,62 @@ class RealtimeSession:
         created = await self._greeting()
         self.session_id, self.model, self.expires_at = created.session_id, created.model, created.expires_at
         update = self._codec.encode(UpdateSession(settings, EVENT_ID))
-        for attempt in count():  # as asked, without what is refused by name, at last the minimum
+        for param in refused:
+            update = without(update, param) or update
+        for _ in range(DROPS + 1):
             await self._send(update)
             answer = await self._verdict()
             if isinstance(answer, SessionUpdated):
-                self.model = answer.model or self.model
+                self._holds(answer, update)
                 return
-            update = self._reduced(update, answer, last=attempt >= DROPS)
+            named = named_in(update, answer, voice=self._codec.voice)
+            less = without(update, named) if named is not None else None
+            if named is None or less is None:
+                break
+            self._refuse(refused, named, answer)
+            update = less
+        await self._set_up_piecemeal(update, refused)
+
+    async def _set_up_piecemeal(self, update: str, refused: dict[str, str]) -> None:
+        """Set what no session can do without, and each other setting alone; one round trip for all of them."""
+        least, others = minimal(update), pieces(update)
+        for text in (least, *(text for _, text in others)):
+            await self._send(text)
+        first = await self._verdict()
+        if isinstance(first, ServiceProblem):
+            raise RefusedError(self._wrong_dialect(first))
+        self._holds(first, least)
+        for param, text in others:  # answered in their order, which alone correlates them: ids may be missing
+            answer = await self._verdict()
+            if isinstance(answer, SessionUpdated):
+                self._holds(answer, text)
+            else:
+                self._refuse(refused, param, answer)
+
+    def _holds(self, updated: SessionUpdated, update: str) -> None:
+        self.model = updated.model or self.model
+        self.input_rate = input_rate(update) or self.input_rate
+
+    def _refuse(self, refused: dict[str, str], param: str, problem: ServiceProblem) -> None:
+        refused[param] = _shown(problem)
+        logger.info(
+            "%s refuses the setting %s (%s); the session goes on without it", self._endpoint.host, param, refused[param]
+        )
 
     async def close(self) -> None:
         """Close with code 1000; does nothing if the session is over."""
         self._closing = True
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._line.close(), name="close")
+                tasks.create_task(self._link.close(), name="close")
                 tasks.create_task(self._drain(), name="drain")
         except asyncio.CancelledError:
-            self._line.transport.abort()  # whoever is in a hurry still leaves no socket behind
+            self._link.abort()  # whoever is in a hurry still leaves no socket behind
             raise
 
     async def _drain(self) -> None:
         """Read on until the end: behind a full queue the service's answer to our close would never be seen."""
-        with suppress(ServiceError, ConcurrencyError):  # the latter: somebody else still reads
+        with suppress(ServiceError):
             while True:
                 self.late.append(await self._receive())
 
@@ -187,25 +188,6 @@ class RealtimeSession:
                 code="timeout",
             ) from exc
 
-    def _reduced(self, update: str, problem: ServiceProblem, *, last: bool) -> str:
-        """Return an update without what was refused; log it."""
-        param = problem.param or {"cannot_update_voice": self._codec.voice}.get(problem.code or "", "")
-        less = None if last else without(update, param)
-        if less is not None:
-            logger.warning(
-                "%s refuses the setting %s (%s); the session goes on without it",
-                *(self._endpoint.host, param, _shown(problem)),
-            )
-            return less
-        less = minimal(update)
-        if less == update:
-            raise RefusedError(self._wrong_dialect(problem))
-        logger.warning(
-            "%s refuses the settings (%s); the session goes on with instructions and output alone",
-            *(self._endpoint.host, _shown(problem)),
-        )
-        return less
-
     def _wrong_dialect(self, problem: ServiceProblem) -> str:
         return (
             f"{self._endpoint.describe()} does not take the plainest session ({_shown(problem)}); "
@@ -214,16 +196,15 @@ class RealtimeSession:
 
     async def _send(self, text: str) -> None:
         try:
-            await self._line.send(text)
-        except ConnectionClosed as exc:
-            raise self._ended(exc) from exc
+            await self._link.send(text)
+        except LinkOver as over:
+            raise self._ended(over) from over
 
     async def _receive(self) -> ServerEvent:
         try:
-            frame = await self._line.recv()
-        except ConnectionClosed as exc:
-            raise self._ended(exc) from exc
-        text = frame if isinstance(frame, str) else frame.decode(errors="replace")
+            text = await self._link.receive()
+        except LinkOver as over:
+            raise self._ended(over) from over
         try:
             event = self._codec.decode(text)
         except ProtocolError as exc:
@@ -233,17 +214,13 @@ class RealtimeSession:
         self._problem = event if isinstance(event, ServiceProblem) else None
         return event
 
-    def _ended(self, exc: ConnectionClosed) -> ServiceError:
-        """Say why the line is closed; 1001 counts as an end like any other, though websockets calls it clean."""
-        theirs, ours = exc.rcvd, exc.sent
-        if ours is not None and ours.code in (1002, 1007, 1009) and not exc.rcvd_then_sent:
+    def _ended(self, over: LinkOver) -> ServiceError:
+        if over.unreadable:
             return ServiceError(
-                f"{self._endpoint.host} sent what no WebSocket message may be (close {ours.code}: {ours.reason}).",
+                f"{self._endpoint.host} sent what no WebSocket message may be (close {over.code}: {over.reason}).",
                 code="closed",
             )
-        close = theirs or (ours if ours is not None and ours.code == 1011 else None)  # ours: it answers no ping
-        code, reason = (None, "") if close is None else (close.code, close.reason)
-        return refusal.ended(self._endpoint, self._secret, code, reason, self._problem)
+        return refusal.ended(self._endpoint, self._secret, over.code, over.reason, self._problem)
 
 
 class RealtimeService:
@@ -274,6 +251,18 @@ class RealtimeService:
         self._credentials = credentials
         self._ca_file = ca_file
         self._tls: ssl.SSLContext | None = None
+        self._refused: dict[str, dict[str, str]] = {}
+
+    @property
+    def refusals(self) -> str | None:
+        """Which settings the service refuses, as a sentence; ``None`` while it takes them all."""
+        told = [f"{param} ({why})" for refused in self._refused.values() for param, why in sorted(refused.items())]
+        if not told:
+            return None
+        return (
+            f"{self._endpoint.host} refuses {'; '.join(dict.fromkeys(told))}. Sessions go on without; "
+            "take the setting out of the profile, or choose another model."
+        )
 
     @asynccontextmanager
     async def open(self, settings: SessionSettings, *, model: str = "") -> AsyncIterator[RealtimeSession]:
@@ -291,7 +280,7 @@ class RealtimeService:
         there = self._named(model) if model and self._named is not None else self._endpoint
         session = await self._connected(there)
         try:
-            await session.set_up(settings)
+            await session.set_up(settings, self._refused.setdefault(there.url, {}))
             logger.info("Session %s with %s is open", session.session_id, there.describe())
             yield session
         finally:
@@ -305,43 +294,15 @@ class RealtimeService:
         refused: Secret | None = None
         while True:
             secret = await self._credentials.secret(refused=refused)
+            tls = await self._trust() if there.encrypted else None
             try:
-                line = await self._connect(there, secret)
-            except InvalidStatus as exc:
-                answer = exc.response
-                if answer.status_code == 401 and secret is not None and secret.kind == "token" and refused is None:
+                link = await Link.to(there, there.headers(secret), tls, self._patience)
+            except RefusedUpgrade as no:
+                if no.status == 401 and secret is not None and secret.kind == "token" and refused is None:
                     refused = secret  # revoked, or a role came since: once more with another one
                     continue
-                raise refusal.http(
-                    there,
-                    secret,
-                    answer.status_code,
-                    bytes(answer.body or b""),
-                    answer.headers.get("Retry-After"),
-                ) from exc
-            return RealtimeSession(there, secret, line, self._patience)
-
-    async def _connect(self, there: Endpoint, secret: Secret | None) -> ClientConnection:
-        encryption: dict[str, Any] = {"ssl": await self._trust()} if there.encrypted else {}
-        try:
-            return await _Connect(
-                there.url,
-                additional_headers=there.headers(secret),
-                user_agent_header=f"voiced/{__version__}",
-                compression=None,  # base64 of sound hardly shrinks
-                max_size=MAX_MESSAGE,
-                max_queue=256,
-                open_timeout=self._patience.connect_s,
-                close_timeout=self._patience.close_s,
-                ping_interval=20,
-                ping_timeout=20,
-                logger=_wire,
-                **encryption,
-            )
-        except InvalidStatus:
-            raise
-        except (InvalidHandshake, InvalidURI, OSError, UnicodeError) as exc:
-            raise _unreachable(there, exc, self._patience.connect_s) from exc
+                raise refusal.http(there, secret, no.status, no.body, no.retry_after) from no
+            return RealtimeSession(there, secret, link, self._patience)
 
     async def _trust(self) -> ssl.SSLContext:
         """Return the certificates to trust; read once, in a thread, for it takes a Pi 0.1 s."""
@@ -353,40 +314,6 @@ class RealtimeService:
                     f"realtime.ca_file: {self._ca_file} holds no certificates that can be read ({exc.strerror or exc})."
                 ) from exc
         return self._tls
-
-
-def _unreachable(endpoint: Endpoint, exc: Exception, waited_s: float) -> ServiceError:
-    """Say in one sentence why there is no connection."""
-    host = endpoint.host
-    match exc:
-        case InvalidURI():
-            return RefusedError(f"The address of {endpoint.describe()} is not a WebSocket URL; check [realtime].")
-        case InvalidHandshake():
-            return ServiceError(f"{host} does not speak WebSocket at this address ({exc}); check [realtime].")
-        case TimeoutError():
-            return ServiceError(
-                f"{host} did not answer within {waited_s:g} s; check the network and firewalls.", code="timeout"
-            )
-        case socket.gaierror() | UnicodeError():
-            return ServiceError(f"The name {host} cannot be found; check the network, DNS and realtime.endpoint.")
-        case ssl.SSLCertVerificationError():
-            return ServiceError(
-                f"The certificate of {host} is not trusted ({exc.verify_message}); check this machine's clock, "
-                "or name the certificates to trust in realtime.ca_file."
-            )
-        case ssl.SSLError():
-            return ServiceError(
-                f"{host} does not speak TLS there ({exc.reason}); check scheme and port of the address."
-            )
-        case ConnectionRefusedError():
-            return ServiceError(f"Nothing listens at {host}; check [realtime] and whether the server runs.")
-        case ConnectionError():
-            return ServiceError(
-                f"{host} hung up while the connection was made; check scheme and port of the address, and the network."
-            )
-        case OSError():
-            return ServiceError(f"{host} cannot be reached ({exc.strerror or exc}); check the network.")
-    raise AssertionError(exc)
 
 
 def _about_settings(problem: ServiceProblem) -> bool:

@@ -234,7 +234,7 @@ _AZURE_VAD: dict[str, Check] = {
 }
 _VOICE_LIVE_SESSION = table(
     {
-        **_PREVIEW_SESSION_FIELDS,
+        **{key: check for key, check in _PREVIEW_SESSION_FIELDS.items() if key not in {"speed", "tracing"}},
         "modalities": listed(text()),
         "voice": _VOICE,
         "input_audio_transcription": nullable(anything),

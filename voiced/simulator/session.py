@@ -141,7 +141,13 @@ class Session:
 
     async def _update(self, event: Json) -> None:
         change = event["session"]
-        self._settings.update(change, voice_fixed=self._line.spoke, refused=self._connection.refuse_settings)
+        try:
+            self._settings.update(change, voice_fixed=self._line.spoke, refused=self._connection.refuse_settings)
+        except Wrong:
+            if not self._connection.unnamed:
+                raise
+            await self._line.refuse(Wrong("", "The session asks for what this model does not support."), None)
+            return
         if "instructions" in change or "tools" in change:
             self._replies.forget_cache()
         self._listening.configure()

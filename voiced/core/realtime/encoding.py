@@ -2,7 +2,7 @@
 
 import binascii
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from voiced.core.realtime import events as ev
@@ -60,19 +60,10 @@ def encode(
 
 
 def turn_detection(settings: ev.SessionSettings) -> Json | None:
-    """Return the turn detection object with every value in it, the same in both dialects."""
+    """Return the turn detection object with every value in it, but for what one dialect alone has."""
     match settings.turn_detection:
         case None:
             return None
-        case ev.ServerVad() as vad:
-            return {
-                "type": "server_vad",
-                "threshold": vad.threshold,
-                "prefix_padding_ms": vad.prefix_padding_ms,
-                "silence_duration_ms": vad.silence_duration_ms,
-                "create_response": vad.create_response,
-                "interrupt_response": vad.interrupt_response,
-            }
         case ev.SemanticVad() as vad:
             return {
                 "type": "semantic_vad",
@@ -80,18 +71,15 @@ def turn_detection(settings: ev.SessionSettings) -> Json | None:
                 "create_response": vad.create_response,
                 "interrupt_response": vad.interrupt_response,
             }
-
-
-def transcription(settings: ev.SessionSettings) -> Json | None:
-    """Return the transcription object, or nothing where no model is named."""
-    if settings.transcription_model is None:
-        return None
-    return present({"model": settings.transcription_model, "language": settings.language})
-
-
-def noise_reduction(settings: ev.SessionSettings) -> Json | None:
-    """Return the noise reduction object, or nothing."""
-    return None if settings.noise_reduction is None else {"type": settings.noise_reduction}
+        case vad:
+            return {
+                "type": vad.kind if isinstance(vad, ev.AzureVad) else "server_vad",
+                "threshold": vad.threshold,
+                "prefix_padding_ms": vad.prefix_padding_ms,
+                "silence_duration_ms": vad.silence_duration_ms,
+                "create_response": vad.create_response,
+                "interrupt_response": vad.interrupt_response,
+            }
 
 
 def tools(settings: ev.SessionSettings) -> Json:
@@ -104,6 +92,15 @@ def tools(settings: ev.SessionSettings) -> Json:
 def present(fields: Json) -> Json:
     """Return the fields that are not ``None``: an absent key keeps what the service has."""
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def over(further: Mapping[str, Any], ours: Json) -> Json:
+    """Return ``ours`` laid over what else was asked for: objects key by key, and what is ours wins."""
+    both = dict(further)
+    for name, value in ours.items():
+        below = both.get(name)
+        both[name] = over(below, value) if isinstance(below, Mapping) and isinstance(value, dict) else value
+    return both
 
 
 def _response(event: ev.CreateResponse) -> Json:

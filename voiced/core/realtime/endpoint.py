@@ -114,7 +114,7 @@ def endpoint(realtime: RealtimeConfig, *, url: str | None = None, model: str | N
         case "voice-live":
             query = {"api-version": realtime.api_version or VOICE_LIVE_API, "model": name}
             there = _join(_azure(realtime.endpoint), "/voice-live/realtime", **query)
-            return _named(there, "preview", f'model "{name}"')
+            return _named(there, "voice-live", f'model "{name}"')
         case "openai":
             base = _split("realtime.endpoint", realtime.endpoint or OPENAI)
             path = re.sub(r"(/v1)?(/realtime)?/*$", "", base.path) + "/v1"

@@ -1,10 +1,10 @@
-"""The dialect of the preview API: Azure's ``/openai/realtime?api-version=...-preview``, and Azure Voice Live today.
+"""The dialect of the preview API: Azure's ``/openai/realtime?api-version=...-preview``.
 
-Source: ``openai`` 3.52.0, ``openai/types/beta/realtime``; ``azure-ai-voicelive`` 1.3.1; November 2026.
+Source: ``openai`` 3.52.0, ``openai/types/beta/realtime``; November 2026.
 """
 
 from voiced.core.realtime import decoding, encoding
-from voiced.core.realtime.events import ClientEvent, ServerEvent, SessionSettings
+from voiced.core.realtime.events import ClientEvent, ServerEvent, SessionSettings, Transcription
 
 _PCM = "pcm16"
 
@@ -29,18 +29,27 @@ def _session(settings: SessionSettings) -> encoding.Json:
     spoken: encoding.Json = {}
     if settings.speaks:
         spoken = {"output_audio_format": _PCM, "voice": settings.voice, "speed": settings.speed}
-    return {
-        "modalities": ["text", "audio"] if settings.speaks else ["text"],  # "audio" alone is refused
-        "instructions": settings.instructions,
-        "input_audio_format": _PCM,
-        "turn_detection": encoding.turn_detection(settings),
-        **encoding.present(
-            {
-                **spoken,
-                "input_audio_transcription": encoding.transcription(settings),
-                "input_audio_noise_reduction": encoding.noise_reduction(settings),
-                "max_response_output_tokens": settings.max_output_tokens,
-            }
-        ),
-        **encoding.tools(settings),
-    }
+    noise, written = settings.noise_reduction, settings.transcription
+    return encoding.over(
+        settings.further,
+        {
+            "modalities": ["text", "audio"] if settings.speaks else ["text"],  # "audio" alone is refused
+            "instructions": settings.instructions,
+            "input_audio_format": _PCM,
+            "turn_detection": encoding.turn_detection(settings),
+            **encoding.present(
+                {
+                    **spoken,
+                    "input_audio_transcription": None if written is None else _transcription(written),
+                    "input_audio_noise_reduction": None if noise is None else {"type": noise},
+                    "max_response_output_tokens": settings.max_output_tokens,
+                    "temperature": settings.temperature,
+                }
+            ),
+            **encoding.tools(settings),
+        },
+    )
+
+
+def _transcription(wanted: Transcription) -> encoding.Json:
+    return encoding.present({"model": wanted.model, "language": wanted.language, "prompt": wanted.prompt})

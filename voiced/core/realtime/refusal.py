@@ -11,7 +11,8 @@ from voiced.core.realtime.endpoint import Endpoint, Secret
 from voiced.core.realtime.events import ServiceProblem
 from voiced.errors import RefusedError, ServiceError
 
-_ROLE = {"ga": "Cognitive Services OpenAI User", "preview": "Cognitive Services User"}
+_ROLES = {"voice-live": "Cognitive Services User"}
+"""What the identity needs on the resource; everywhere else ``Cognitive Services OpenAI User``."""
 
 
 def http(
@@ -108,7 +109,8 @@ def _not_allowed(endpoint: Endpoint, secret: Secret | None, said: str, *, networ
         what, remedy = "wants a key", "set realtime.key_file, AZURE_OPENAI_API_KEY or OPENAI_API_KEY as it fits"
     elif secret.kind == "token":
         what = "does not let this identity in"
-        remedy = f'give it the role "{_ROLE[endpoint.dialect]}" on the resource, or use a key'
+        role = _ROLES.get(endpoint.dialect, "Cognitive Services OpenAI User")
+        remedy = f'give it the role "{role}" on the resource, or use a key'
     elif endpoint.sign_in == "azure":
         what = "refused the key"
         remedy = "check AZURE_OPENAI_API_KEY or realtime.key_file: the key must be one of this very resource"
