@@ -130,7 +130,9 @@ async def at_home(
     prices: Prices | None = None,
     today: Callable[[], datetime] = lambda: datetime.now(UTC),
     zone: tzinfo = UTC,
+    as_cloud: bool = False,
 ) -> AsyncIterator[Home]:
+    """A daemon at home; ``as_cloud``: the simulator stands where the configured endpoint would be."""
     config = config or config_for_tests()
     microphone, ears, diary = ScriptedMicrophone(), ScriptedEars(), Diary()
     speaker, settled = speaker or InstantSpeaker(), settled or Remembered()
@@ -138,7 +140,7 @@ async def at_home(
     secrets = Credentials(config.realtime, environment=environment or {})
     async with Simulator(scenario) as simulator, secrets as credentials:
         url = simulator.url_for(provider)
-        cloud = config.realtime.model_copy(update={"endpoint": simulator.url} if config.realtime.endpoint else {})
+        cloud = config.realtime.model_copy(update={"endpoint": simulator.url} if as_cloud else {})
         where = endpoint(cloud, url=url)
         reports = Reports(broker=diary, config=config, machine=lambda: Load(1.0, 1.0, None), today=today)
         daemon = Daemon(

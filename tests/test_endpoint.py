@@ -60,7 +60,7 @@ def made(**keys: Any) -> Endpoint:
                 "deployment": "gpt-realtime",
             },
             "wss://kitchen.services.ai.azure.com/voice-live/realtime?api-version=2026-07-15&model=gpt-realtime",
-            "preview",
+            "voice-live",
         ),
         (
             {"provider": "openai", "deployment": "gpt-realtime-2.1"},

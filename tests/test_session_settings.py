@@ -176,8 +176,8 @@ async def test_sound_at_the_microphones_own_rate_goes_out_as_it_is() -> None:
         profiles={"default": ProfileConfig(voice_live=VoiceLiveConfig(input_rate=16_000))},
         realtime=RealtimeConfig(provider="voice-live", endpoint="https://r.example"),
     )
-    async with at_home(config=config, environment={"AZURE_VOICELIVE_API_KEY": "k"}) as home:
-        woken, sound = home.speak(after_s=2.0)
+    async with at_home(config=config, environment={"AZURE_VOICELIVE_API_KEY": "k"}, as_cloud=True) as home:
+        woken, sound = home.speak()
         await home.until_told("finished")
         heard = home.simulator.sessions[0].received_pcm
         begin = woken - Rules().wake_overlap

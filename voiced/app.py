@@ -329,9 +329,7 @@ class Daemon:
     def _session_is_ready(self, ready: SessionReady) -> None:
         self._is_open = True
         self.spending.ready(ready.model)
-        self._reports.cloud_is("ok")
-        self._reports.problem("service", None)
-        self._reports.problem("settings", self._parts.service.refusals)
+        self._reports.service_is_open(self._parts.service.refusals)
         self._reports.session(self._scribe.session, started=True)
         for told in self._scribe.recall(self._profile):
             self._sessions.send(told)

@@ -167,6 +167,12 @@ class Reports:
         """Return whether something is wrong under ``code``."""
         return code in self._problems
 
+    def service_is_open(self, refusals: str | None) -> None:
+        """Note that a session opened; ``refusals``: which settings were refused."""
+        self.cloud_is("ok")
+        self.problem("service", None)
+        self.problem("settings", refusals)
+
     def _told(self, kind: str, code: str, message: str) -> None:
         event = payloads.ErrorEvent.model_validate(
             {"event_type": kind, "time": self.today(), "code": code, "message": message}
