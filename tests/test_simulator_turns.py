@@ -283,6 +283,25 @@ async def test_any_kind_of_answer_can_be_cancelled(change: Json) -> None:
         check_frames("ga", simulator.sessions[0])
 
 
+async def test_an_answer_of_several_messages_is_remembered_as_far_as_it_was_heard() -> None:
+    more = ({"assistant": "Rain tomorrow.", "sound": "time.wav"}, {"assistant": "Bye.", "sound": "time.wav"})
+    turn = Turn.model_validate({"assistant": "Sunny today.", "sound": "time.wav", "more": more, "think_ms": 0})
+    async with Simulator(Scenario(turns=(turn,), pace=0)) as simulator, client(simulator) as talker:
+        await talker.send("response.create")
+        output = (await talker.event("response.done"))["response"]["output"]
+        said = [item["content"][0]["transcript"] for item in output]
+        assert said == ["Sunny today.", "Rain tomorrow.", "Bye."]
+        first, second, third = (item["id"] for item in output)
+        await talker.send("conversation.item.truncate", item_id=second, content_index=0, audio_end_ms=400)
+        await talker.send("conversation.item.delete", item_id=third)
+        await talker.event("conversation.item.deleted")
+        memory = {item.id: item for item in simulator.sessions[0].memory}
+        assert third not in memory
+        assert (memory[first].text, memory[second].text) == ("Sunny today.", "")
+        assert memory[second].parts[0].milliseconds == 400
+        check_frames("ga", simulator.sessions[0])
+
+
 # --- words and sound --------------------------------------------------------------------------------------------------
 
 

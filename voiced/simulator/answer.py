@@ -63,10 +63,11 @@ class Wire(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an answer will be: a message if it has ``text``, then the tool calls."""
+    """What an answer will be: a message if it has ``text``, more of them, then the tool calls."""
 
     text: str
     pcm: bytes
+    more: tuple[tuple[str, bytes], ...] = ()
     tools: tuple[ToolCall, ...] = ()
     think_s: float = 0.25
     pace: float = 10.0
@@ -142,7 +143,9 @@ class Answer:
         if isinstance(self._plan.fault, Failed):
             return
         if self._plan.text:
-            await self._message()
+            for text, pcm in ((self._plan.text, self._plan.pcm), *self._plan.more):
+                await self._message(text, pcm)
+            await self._strike_at(None)
         elif self._plan.fault is not None:
             await self._strike(self._plan.fault)
         for call in self._plan.tools:
@@ -150,7 +153,7 @@ class Answer:
 
     # --- messages -------------------------------------------------------------------------------------------------
 
-    async def _message(self) -> None:
+    async def _message(self, text: str, pcm: bytes) -> None:
         item = Item(self._wire.new_id("item"), "message", "assistant", "in_progress")
         await self._open(item)
         part = Part("audio" if self.response.speaks else "text")
@@ -158,9 +161,9 @@ class Answer:
         await self._part("response.content_part.added", item, part=self._wire.rendered(part))
         try:
             if self.response.speaks:
-                await self._speak(item, part)
+                await self._speak(item, part, text, pcm)
             else:
-                await self._write(item, part)
+                await self._write(item, part, text)
         except _Cut:
             item.status = "incomplete"
             await self._close_message(item, part)
@@ -168,11 +171,11 @@ class Answer:
         item.status = "completed"
         await self._close_message(item, part)
 
-    async def _speak(self, item: Item, part: Part) -> None:
+    async def _speak(self, item: Item, part: Part, text: str, pcm: bytes) -> None:
         part.transcript = ""
-        words = _words(self._plan.text)
+        words = _words(text)
         sent = 0
-        pcm = self._plan.pcm
+        before_ms, before = self.sound_ms, self._written
         for begin, end in _bursts(len(pcm)):
             # the transcript runs ahead of the sound
             due = len(words) if end == len(pcm) else min(len(words), len(words) * end // len(pcm) + 3)
@@ -182,22 +185,21 @@ class Answer:
             sent = max(sent, due)
             await self._strike_at(self.sound_ms)
             part.pcm += pcm[begin:end]
-            self.sound_ms = part.milliseconds
+            self.sound_ms = before_ms + part.milliseconds
             await self._part("response.output_audio.delta", item, delta=base64.b64encode(pcm[begin:end]).decode())
-            self._count(part)
+            self._count(part, before)
             await self._wire.tell_unknown()
             if end < len(pcm):
                 await self._pause((end - begin) / 2 / RATE / self._plan.pace if self._plan.pace else 0)
-        await self._strike_at(None)
 
-    async def _write(self, item: Item, part: Part) -> None:
-        for index, word in enumerate(_words(self._plan.text)):
+    async def _write(self, item: Item, part: Part, text: str) -> None:
+        before = self._written
+        for index, word in enumerate(_words(text)):
             await self._strike_at(index * _WORD_MS)
             part.text += word
             await self._delta("response.output_text.delta", item, word)
-            self._count(part)
+            self._count(part, before)
             await self._pause(_WORD_MS / 1000 / self._plan.pace if self._plan.pace else 0)
-        await self._strike_at(None)
 
     async def _close_message(self, item: Item, part: Part) -> None:
         if part.kind == "audio":
@@ -208,10 +210,10 @@ class Answer:
         await self._part("response.content_part.done", item, part=self._wire.rendered(part))
         await self._shut(item)
 
-    def _count(self, part: Part) -> None:
-        """Count what is written so far; stop where the limit is reached."""
+    def _count(self, part: Part, before: usage.Tokens) -> None:
+        """Count what is written so far, ``before`` this part and in it; stop where the limit is reached."""
         text = part.text if part.kind == "text" else part.transcript or ""
-        self._written = usage.Tokens(usage.text_tokens(text), usage.spoken_tokens(part.milliseconds))
+        self._written = before + usage.Tokens(usage.text_tokens(text), usage.spoken_tokens(part.milliseconds))
         limit = self.response.max_output_tokens
         if isinstance(limit, int) and self._written.total > limit:
             raise _Cut("incomplete", "max_output_tokens")

@@ -36,7 +36,7 @@ class Line:
         """Whether the session has sent sound, which fixes its voice."""
         self._socket = socket
         self._names = names
-        self.conversation = Conversation(self.new_id("conv"))
+        self.conversation = recording.memory = Conversation(self.new_id("conv"))
 
     def new_id(self, prefix: str) -> str:
         """Return a name nobody has, at most 32 letters long."""

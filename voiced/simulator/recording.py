@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voiced.simulator.admission import Request
+from voiced.simulator.conversation import Item
 from voiced.simulator.dialect import Json
 
 Watch: TypeAlias = Callable[[int, str], None]
@@ -43,6 +44,7 @@ class Recording:
         headers: Its headers, by lower-case name.
         client_frames: All messages of the client, with arrival times.
         server_frames: All events sent.
+        memory: The items that the session remembers, oldest first; live.
         closed: Close code and reason as seen here, once over: the client's if it closed; 1006 for a lost connection.
 
     """
@@ -58,6 +60,7 @@ class Recording:
         self.client_frames: list[ClientFrame] = []
         self.server_frames: list[ServerFrame] = []
         self.closed: tuple[int, str] | None = None
+        self.memory: Iterable[Item] = ()
         self._pcm: list[bytes] = []
         self._commits: list[tuple[int, int]] = []
         self._changed = asyncio.Event()

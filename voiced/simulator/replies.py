@@ -143,8 +143,13 @@ class Replies:
             turn = self._turn = self._turn or self._script.written(self._unanswered())
         tools = self._tools(wanted, turn)
         text = turn.preamble if tools else turn.assistant
-        pcm = await self._voice.say(text, "" if tools else turn.sound) if response.speaks and text else b""
-        return Plan(text, pcm, tools, turn.think_ms / 1000, self._line.scenario.pace, self._script.fault(turn))
+        pcm = await self._sound(response, text, "" if tools else turn.sound)
+        told = () if tools else turn.more
+        more = tuple([(each.assistant, await self._sound(response, each.assistant, each.sound)) for each in told])
+        return Plan(text, pcm, more, tools, turn.think_ms / 1000, self._line.scenario.pace, self._script.fault(turn))
+
+    async def _sound(self, response: Response, text: str, file: str) -> bytes:
+        return await self._voice.say(text, file) if response.speaks and text else b""
 
     def _tools(self, wanted: Mapping[str, Any], turn: Turn) -> tuple[ToolCall, ...]:
         """Return the calls to make now: those the session offers, once."""

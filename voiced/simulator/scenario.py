@@ -96,14 +96,21 @@ End: TypeAlias = Annotated[Abort | Close | Expire, Field(discriminator="kind")]
 """How a connection ends by itself; ``after_ms`` counts from ``session.created``."""
 
 
-class Turn(_Part):
+class Message(_Part):
+    """A message of an answer."""
+
+    assistant: str
+    sound: str = ""
+    """WAV file of it: beside the scenario, or shipped. Without one it is made by espeak-ng."""
+
+
+class Turn(Message):
     """Something said by the person, and its answer."""
 
     user: str = ""
     """What the transcription says was said. A text message with these words gets this turn's answer."""
-    assistant: str
-    sound: str = ""
-    """WAV file of the answer: beside the scenario, or shipped. Without one it is made by espeak-ng."""
+    more: tuple[Message, ...] = ()
+    """Further messages of the answer, each an item of its own."""
     think_ms: Milliseconds = 250
     """Time between ``response.created`` and the first words."""
     transcription: Literal["completed", "failed"] = "completed"
@@ -213,7 +220,7 @@ def load_scenario(path: Path = DEFAULT) -> Scenario:
         raise ConfigError(*(f"{path}: {_key(each['loc'])}: {each['msg']}" for each in exc.errors())) from exc
     except ValueError as exc:  # JSON, TOML and UTF-8 errors are all of this kind
         raise ConfigError(f"{path}: is not valid {'JSON' if path.suffix == '.json' else 'TOML'}: {exc}") from exc
-    turns = tuple(turn.model_copy(update={"sound": _found(turn.sound, path)}) for turn in scenario.turns)
+    turns = tuple(_with_sounds(turn, path) for turn in scenario.turns)
     return scenario.model_copy(update={"turns": turns})
 
 
@@ -221,6 +228,11 @@ def _key(place: tuple[int | str, ...]) -> str:
     """Return ``turns[0].fault.after_ms`` for a place in the file."""
     key = "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in place)
     return key.lstrip(".") or "the file"
+
+
+def _with_sounds(turn: Turn, scenario: Path) -> Turn:
+    more = tuple(each.model_copy(update={"sound": _found(each.sound, scenario)}) for each in turn.more)
+    return turn.model_copy(update={"sound": _found(turn.sound, scenario), "more": more})
 
 
 def _found(sound: str, scenario: Path) -> str:

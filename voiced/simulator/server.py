@@ -96,9 +96,9 @@ class Simulator:
         self._server: Server | None = None
 
     async def __aenter__(self) -> Self:
-        for turn in self.scenario.turns:
-            if turn.sound:
-                await self._stage.voice.say(turn.assistant, turn.sound)
+        for said in (each for turn in self.scenario.turns for each in (turn, *turn.more)):
+            if said.sound:
+                await self._stage.voice.say(said.assistant, said.sound)
         simulator = self
 
         class Counted(_Socket):
