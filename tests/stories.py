@@ -20,6 +20,7 @@ from voiced.core.mqtt.commands import Message
 from voiced.core.prices import Prices
 from voiced.core.realtime.endpoint import endpoint
 from voiced.edge.credentials import Credentials
+from voiced.edge.identity import Identity
 from voiced.edge.ledgerfile import load_prices
 from voiced.edge.resample import Resampler
 from voiced.edge.service import RealtimeService
@@ -131,13 +132,14 @@ async def at_home(
     today: Callable[[], datetime] = lambda: datetime.now(UTC),
     zone: tzinfo = UTC,
     as_cloud: bool = False,
+    new_identity: Callable[[], Identity] | None = None,
 ) -> AsyncIterator[Home]:
     """A daemon at home; ``as_cloud``: the simulator stands where the configured endpoint would be."""
     config = config or config_for_tests()
     microphone, ears, diary = ScriptedMicrophone(), ScriptedEars(), Diary()
     speaker, settled = speaker or InstantSpeaker(), settled or Remembered()
     echo = echo or ScriptedEcho(full_duplex=config.audio.echo_cancellation == "off")
-    secrets = Credentials(config.realtime, environment=environment or {})
+    secrets = Credentials(config.realtime, environment=environment or {}, new_identity=new_identity)
     async with Simulator(scenario) as simulator, secrets as credentials:
         url = simulator.url_for(provider)
         cloud = config.realtime.model_copy(update={"endpoint": simulator.url} if as_cloud else {})

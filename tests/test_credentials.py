@@ -19,6 +19,7 @@ from azure.identity.aio import DefaultAzureCredential
 from voiced.config import RealtimeConfig
 from voiced.core.realtime.endpoint import Secret
 from voiced.edge.credentials import Credentials
+from voiced.edge.identity import identity
 from voiced.errors import RefusedError, ServiceError
 
 AZURE = {"provider": "azure", "endpoint": "https://kitchen.openai.azure.com"}
@@ -43,6 +44,10 @@ class Entra:
     scopes: list[str] = field(default_factory=list)
     at_once: int = 0
     most_at_once: int = 0
+    holds: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.holds.set()
 
     def clock(self) -> float:
         return self.now
@@ -61,6 +66,7 @@ class FakeIdentity:
         entra = self.entra
         entra.at_once += 1
         entra.most_at_once = max(entra.most_at_once, entra.at_once)
+        await entra.holds.wait()
         await asyncio.sleep(0)
         entra.at_once -= 1
         entra.scopes.extend(scopes)
@@ -158,17 +164,39 @@ async def test_a_token_is_used_only_where_there_is_no_key_or_it_is_asked_for() -
     assert await made().secret() == Secret("token", "token-1")
 
 
-async def test_a_token_is_kept_and_renewed_five_minutes_before_its_end() -> None:
+async def test_a_token_is_renewed_five_minutes_before_its_end_and_nobody_waits_for_that() -> None:
     entra = Entra()
     async with made(entra, scope="https://ai.azure.com/.default") as credentials:
         await credentials.warm()
         assert (entra.issued, entra.scopes) == (1, ["https://ai.azure.com/.default"])
         entra.now += 3300
-        assert await credentials.secret() == Secret("token", "token-1")
+        await credentials.warm()
         assert len(entra.scopes) == 1
         entra.now += 1
+        entra.holds = asyncio.Event()
+        renewing = asyncio.create_task(credentials.warm())
+        while not entra.at_once:
+            await asyncio.sleep(0)
+        assert await credentials.secret() == Secret("token", "token-1")  # would hang here if it waited
+        entra.holds.set()
+        await renewing
         assert await credentials.secret() == Secret("token", "token-2")
     assert (entra.identities, entra.closed) == (1, 1)
+
+
+async def test_a_token_about_to_end_is_not_shown_any_more() -> None:
+    entra = Entra()
+    async with made(entra) as credentials:
+        await credentials.warm()
+        entra.now += 3600 - 15
+        assert await credentials.secret() == Secret("token", "token-2")
+
+
+async def test_warming_up_fetches_nothing_where_there_is_a_key() -> None:
+    entra = Entra()
+    async with made(entra, environment={"AZURE_OPENAI_API_KEY": "k"}) as credentials:
+        await credentials.warm()
+    assert entra.identities == 0
 
 
 async def test_many_who_need_a_token_at_once_cause_one_request() -> None:
@@ -188,13 +216,18 @@ async def test_a_refused_token_is_replaced_once_by_a_new_one() -> None:
     assert entra.identities == entra.closed == 2
 
 
-async def test_while_renewal_fails_the_old_token_serves_to_its_end() -> None:
+async def test_while_renewal_fails_the_old_token_serves_to_its_end(caplog: pytest.LogCaptureFixture) -> None:
     entra = Entra()
     async with made(entra) as credentials:
         await credentials.secret()
         entra.now += 3400
-        entra.fails = [ServiceRequestError("Cannot connect to host login.microsoftonline.com:443")] * 2
-        assert await credentials.secret() == Secret("token", "token-1")
+        entra.fails = [ServiceRequestError("Cannot connect to host login.microsoftonline.com:443")] * 3
+        for _ in range(2):
+            await credentials.warm()
+            assert await credentials.secret() == Secret("token", "token-1")
+        warned = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        assert len(warned) == 1
+        assert warned[0].endswith("The token there is holds for 3 min more.")
         entra.now += 201
         with pytest.raises(ServiceError, match="sign-in service cannot be reached") as caught:
             await credentials.secret()
@@ -329,4 +362,53 @@ async def test_the_usual_chain_without_any_identity_says_so(monkeypatch: pytest.
         with pytest.raises(
             RefusedError, match=r"Keyless sign-in failed \(tried EnvironmentCredential\)\. Run \"az login\""
         ):
+            await credentials.secret()
+
+
+# --- a service principal of systemd credentials -----------------------------------------------------------------------
+
+PRINCIPAL = {
+    "azure_tenant_id": "11111111-2222-3333-4444-555555555555",
+    "azure_client_id": "66666666-7777-8888-9999-000000000000",
+    "azure_client_secret": "s3cret",
+}
+
+
+def stored(folder: Path, *names: str) -> dict[str, str]:
+    """Put parts of the principal where systemd would; the rest stands in the environment."""
+    for name in names:
+        (folder / name).write_text(f"{PRINCIPAL[name]}\n")
+    rest = {name.upper(): value for name, value in PRINCIPAL.items() if name not in names}
+    return {"CREDENTIALS_DIRECTORY": str(folder), **rest}
+
+
+@pytest.mark.parametrize("names", [tuple(PRINCIPAL), ("azure_client_secret",)])
+async def test_a_service_principal_of_systemd_credentials_signs_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, names: tuple[str, ...]
+) -> None:
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    (systemd := tmp_path / "credentials").mkdir()
+    environment = stored(systemd, *names)
+    token = {"access_token": "real-token", "expires_in": 3600, "token_type": "Bearer"}
+    async with authority(ca, token) as (address, requests):
+        monkeypatch.setenv("AZURE_AUTHORITY_HOST", address)
+        with caplog.at_level(logging.DEBUG):
+            async with Credentials(
+                RealtimeConfig.model_validate(AZURE),
+                environment=environment,
+                new_identity=lambda: identity(environment, connection_verify=str(tmp_path / "ca.pem")),
+            ) as credentials:
+                assert await credentials.secret() == Secret("token", "real-token")
+    (fetch,) = [one for one in requests if "/token" in one]
+    assert fetch.startswith(f"POST /{PRINCIPAL['azure_tenant_id']}/")
+    assert f"client_id={PRINCIPAL['azure_client_id']}" in fetch
+    assert not any(secret in caplog.text for secret in ("real-token", "s3cret"))
+
+
+async def test_half_a_service_principal_is_named(tmp_path: Path) -> None:
+    environment = stored(tmp_path, "azure_client_secret", "azure_client_id")
+    del environment["AZURE_TENANT_ID"]
+    async with Credentials(RealtimeConfig.model_validate(AZURE), environment=environment) as credentials:
+        with pytest.raises(RefusedError, match='needs "azure_tenant_id" beside it, or AZURE_TENANT_ID'):
             await credentials.secret()

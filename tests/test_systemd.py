@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from voiced.edge import credentials
+from voiced.edge import credentials, identity
 
 ROOT = Path(__file__).parent.parent
 UNIT = ROOT / "systemd" / "voiced.service"
@@ -67,4 +67,4 @@ def test_credentials_come_from_the_store_where_a_missing_one_is_legal() -> None:
     loaded = dict(line.split("=")[1].split(":") for line in lines if line.startswith("LoadCredential="))
     assert loaded == {name: f"voiced.{name}" for name in loaded}
     keys = {name for names, _ in credentials._NAMES.values() for name in names}
-    assert set(loaded) == {*keys, "mqtt_password"}
+    assert set(loaded) == {*keys, *identity.PRINCIPAL, "mqtt_password"}

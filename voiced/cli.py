@@ -231,7 +231,11 @@ def _show_config(options: argparse.Namespace) -> int:
     if options.schema:
         _print_json(Config.model_json_schema())
     else:
-        _print_json(_config(options).model_dump(mode="json"))
+        from voiced.core.realtime.endpoint import masked
+
+        shown = _config(options).model_dump(mode="json")
+        shown["realtime"] |= {key: masked(shown["realtime"][key]) for key in ("url", "endpoint")}
+        _print_json(shown)
     return 0
 
 

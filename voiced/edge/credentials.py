@@ -1,28 +1,31 @@
-"""Keys and tokens: found when a session opens, never kept longer than needed, never shown (azure-identity).
+"""Keys and tokens: found when a session opens, never kept longer than needed, never shown.
 
-A key is read anew for every session, so a changed one needs no restart. Keyless sign-in loads ``azure.identity`` at
-its first use only: it costs 0.2 s and 36 MB.
+A key is read anew for every session, so a changed one needs no restart. A token is fetched beforehand and renewed in
+the background; a session waits for one only where there is none that holds.
 """
 
 import asyncio
-import importlib
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self, cast
+from typing import Self
 
 from voiced.config import RealtimeConfig
 from voiced.core.realtime.endpoint import Secret
+from voiced.edge.identity import AccessToken, Identity, azure_errors, entra_code, identity, is_unreachable, tried
 from voiced.errors import RefusedError, ServiceError
 
 logger = logging.getLogger(__name__)
 
 RENEW_S = 300.0
 """A token is renewed when it has less than this left; azure-identity's own cache does the same."""
+
+SPARE_S = 15.0
+"""A token with less left is not shown any more: it is judged when the connection is made, which takes some seconds."""
 
 FETCH_S = 30.0
 """How long all identities together may take; the Azure CLI alone may need 10 s."""
@@ -41,35 +44,6 @@ _NAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """Of each provider: names of systemd credentials, names of environment variables."""
 
 
-class AccessToken(Protocol):
-    """What an identity hands out."""
-
-    @property
-    def token(self) -> str:
-        """The token itself."""
-
-    @property
-    def expires_on(self) -> int:
-        """When it ends, Unix seconds."""
-
-
-class Identity(Protocol):
-    """The part of ``azure.core.credentials_async.AsyncTokenCredential`` that is used."""
-
-    async def get_token(self, *scopes: str) -> AccessToken:
-        """Return a token for ``scopes``."""
-
-    async def close(self) -> None:
-        """Close its connections."""
-
-
-def default_identity() -> Identity:
-    """Return Azure's usual chain: environment, managed identity, ``az login`` and others. Loads a large library."""
-    # Its warnings say over twenty lines what we raise as a sentence.
-    logging.getLogger("azure").setLevel(logging.ERROR)
-    return cast("Identity", importlib.import_module("azure.identity.aio").DefaultAzureCredential())
-
-
 class Credentials:
     """What to sign in with; an asynchronous context manager that closes the identity's sockets."""
 
@@ -78,12 +52,12 @@ class Credentials:
         realtime: RealtimeConfig,
         *,
         environment: Mapping[str, str] | None = None,
-        new_identity: Callable[[], Identity] = default_identity,
+        new_identity: Callable[[], Identity] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._config = realtime
         self._environment = os.environ if environment is None else environment
-        self._new_identity = new_identity
+        self._new_identity = new_identity or partial(identity, self._environment)
         self._clock = clock
         self._identity: Identity | None = None
         self._token: AccessToken | None = None
@@ -108,6 +82,8 @@ class Credentials:
     async def secret(self, *, refused: Secret | None = None) -> Secret | None:
         """Return what to sign in with now; ``None`` where nothing is needed.
 
+        A token that holds is returned at once, also while it is being renewed.
+
         Args:
             refused: A token the service did not take although it looked valid; another one is fetched.
 
@@ -116,22 +92,26 @@ class Credentials:
             ServiceError: If the sign-in service cannot be reached.
 
         """
-        if self._config.auth != "entra":
-            key = self._key()
-            if key is not None:
-                return Secret("key", key)
+        key = None if self._config.auth == "entra" else self._key()
+        if key is not None:
+            return Secret("key", key)
         if self._keyless():
-            return await self._current_token(refused)
+            if refused is None and self._left() > SPARE_S:
+                return self._shown()
+            return await self._another(refused)
         if self._config.auth == "key" or self._config.provider == "openai":
             raise RefusedError(f"There is no key: {self._tried()}. Put one there.")
         return None
 
     async def warm(self) -> None:
-        """Fetch or renew the token where sign-in is keyless; a failure is logged once."""
+        """Fetch or renew the token where sign-in is keyless, in good time; a failure is logged once."""
         try:
-            await self.secret()
+            if self._keyless() and (self._config.auth == "entra" or self._key() is None):
+                await self._renew()
         except ServiceError as exc:
-            logger.log(logging.DEBUG if self._warned else logging.WARNING, "%s", exc)
+            left = self._left()
+            still = f" The token there is holds for {left / 60:.0f} min more." if left > 0 else ""
+            logger.log(logging.DEBUG if self._warned else logging.WARNING, "%s%s", exc, still)
             self._warned = True
         else:
             self._warned = False
@@ -165,21 +145,27 @@ class Credentials:
         azure = self._config.provider in ("azure", "azure-preview", "voice-live")
         return self._config.auth == "entra" or (azure and self._config.auth == "auto")
 
-    async def _current_token(self, refused: Secret | None) -> Secret:
+    def _left(self) -> float:
+        """Return for how many seconds the token holds."""
+        return 0.0 if self._token is None else self._token.expires_on - self._clock()
+
+    def _shown(self) -> Secret:
+        assert self._token is not None  # noqa: S101 - whoever asks has looked, or has just fetched it
+        return Secret("token", self._token.token)
+
+    async def _renew(self) -> None:
         async with self._fetching:  # whoever comes second finds what the first one fetched
-            held = self._token
-            left = 0.0 if held is None else held.expires_on - self._clock()
-            if held is not None and refused is not None and held.token == refused.value:
+            if self._left() < RENEW_S:
+                self._token = await self._fetch()
+
+    async def _another(self, refused: Secret | None) -> Secret:
+        """Return a token that holds and is not the refused one."""
+        async with self._fetching:
+            if self._token is not None and refused is not None and self._token.token == refused.value:
                 await self.close()  # only a new identity has no cache that would hand out the same token again
-                left = 0.0
-            if left < RENEW_S:
-                try:
-                    self._token = await self._fetch()
-                except ServiceError as exc:
-                    if left <= 0:
-                        raise
-                    logger.warning("The old token is used for another %d s: %s", left, exc)
-            return Secret("token", cast("AccessToken", self._token).token)
+            if self._left() <= SPARE_S:
+                self._token = await self._fetch()
+            return self._shown()
 
     async def _fetch(self) -> AccessToken:
         try:
@@ -195,31 +181,24 @@ class Credentials:
             raise RefusedError(
                 f"Keyless sign-in needs azure-identity and aiohttp ({exc}); install voiced anew, or use a key."
             ) from exc
-        except _azure_errors() as exc:
+        except azure_errors() as exc:
             raise self._no_token(str(exc)) from None  # a cause would be logged, and quotes tenants and requests
         logger.info("Keyless sign-in: a token for %d min", (token.expires_on - self._clock()) / 60)
         return token
 
     def _no_token(self, said: str) -> ServiceError:
-        attempts = list(dict.fromkeys(re.findall(r"^\t(\w+Credential)\b", said, re.MULTILINE)))
-        entra = re.search(r"AADSTS\d+", said)
-        if entra is None and re.search(r"Cannot connect to host|name resolution|Name or service not known", said):
+        if is_unreachable(said):
             return ServiceError(
                 "Microsoft's sign-in service cannot be reached for keyless sign-in; check the network and DNS."
             )
-        tried = ", ".join(attempts) or "one identity"
+        code = entra_code(said)
         role = "Cognitive Services User" if self._config.provider == "voice-live" else "Cognitive Services OpenAI User"
         key = "" if self._config.auth == "entra" else f"There is no key: {self._tried()}. "
         return RefusedError(
-            f"{key}Keyless sign-in failed{f' with {entra[0]}' if entra else ''} (tried {tried}). "
+            f"{key}Keyless sign-in failed{f' with {code}' if code else ''} (tried {tried(said)}). "
             f'Run "az login" as the user of the daemon, or give the machine a managed identity with the role "{role}" '
             "on the resource, or set a key."
         )
-
-
-def _azure_errors() -> tuple[type[Exception], ...]:
-    """Return what an identity raises; looked up when something was raised, by then the library is loaded."""
-    return (importlib.import_module("azure.core.exceptions").AzureError, ValueError)
 
 
 def _read(path: Path) -> str:

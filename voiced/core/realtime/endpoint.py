@@ -8,7 +8,7 @@ import ipaddress
 import re
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
-from urllib.parse import SplitResult, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from voiced.config import RealtimeConfig
 from voiced.core.realtime.codec import Dialect
@@ -126,6 +126,18 @@ def endpoint(realtime: RealtimeConfig, *, url: str | None = None, model: str | N
         case "simulator":
             there = urlunsplit(_split("realtime.url", url or realtime.url))
             return Endpoint(there, realtime.dialect, "none", "the simulator")
+
+
+def masked(url: str) -> str:
+    """Return a URL as it may be shown: without user, and without what its query holds but names and versions."""
+    parts = urlsplit(url)
+    shown = [
+        (name, value if name in {"model", "deployment", "api-version"} else "***")
+        for name, value in parse_qsl(parts.query, keep_blank_values=True)
+    ]
+    query = urlencode(shown, quote_via=quote, safe="*")
+    user, at, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{'***' if user else ''}{at}{host}", query=query))
 
 
 def _named(url: str, dialect: Dialect, target: str, *warnings: str, sign_in: SignIn = "azure") -> Endpoint:

@@ -9,6 +9,7 @@ from typing import Any
 
 from voiced.core.realtime.endpoint import Endpoint, Secret
 from voiced.core.realtime.events import ServiceProblem
+from voiced.core.redaction import redact
 from voiced.errors import RefusedError, ServiceError
 
 _ROLES = {"voice-live": "Cognitive Services User"}
@@ -155,9 +156,7 @@ def _service_words(body: bytes, secret: Secret | None) -> tuple[str | None, str]
 
 def _scrub(text: str, secret: Secret | None) -> str:
     """Take the secret, line breaks and excess out of a text of the service, which may quote what it was sent."""
-    if secret is not None and secret.value:
-        text = text.replace(secret.value, "***")
-    text = re.sub(r"\bsk-[\w*-]+", "***", text)
+    text = redact(text, () if secret is None else (secret.value,))
     text = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
     return text if len(text) <= 200 else text[:197] + "..."
 
