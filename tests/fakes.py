@@ -19,6 +19,7 @@ class ScriptedMicrophone:
     def __init__(self) -> None:
         self.overruns = 0
         self.problem: str | None = None
+        self.prompt = False
         self._frames: asyncio.Queue[Frame | None] = asyncio.Queue()
         self.end = 0
 
@@ -27,6 +28,9 @@ class ScriptedMicrophone:
         for start in range(0, len(samples) // FRAME * FRAME, FRAME):
             self._frames.put_nowait(Frame(self.end, samples[start : start + FRAME]))
             self.end += FRAME
+
+    def pace(self, *, prompt: bool) -> None:
+        self.prompt = prompt
 
     def run_out(self) -> None:
         """End, as a recording does."""

@@ -193,13 +193,13 @@ class SoundBed:
             player.wait()
 
     @contextmanager
-    def start_playing(self, samples: Samples, rate: int) -> Iterator[subprocess.Popen[bytes]]:
+    def start_playing(self, samples: Samples, rate: int, latency_ms: int = 50) -> Iterator[subprocess.Popen[bytes]]:
         """Begin to say this into the microphone; leaving the context breaks it off."""
         path = self.directory / f"said-{time.monotonic_ns()}.raw"
         path.write_bytes(samples.astype("<i2").tobytes())
         command = self.microphone.command(
             *("pacat", "--device=micfeed", "--raw", "--format=s16le", "--channels=1", f"--rate={rate}"),
-            *("--latency-msec=50", str(path)),
+            *(f"--latency-msec={latency_ms}", str(path)),
         )
         player = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         try:

@@ -47,6 +47,7 @@ async def test_a_conversation_with_a_follow_up() -> None:
         assert turn["wake_word"] == "hey_jarvis"
         assert turn["latency_ms"]["end_of_speech_to_first_audio"] is not None
         assert turn["usage"]["audio_output"] > 0
+        assert home.microphone.prompt
         home.speak(wake=False)
         follow_up = await home.until_told("finished", count=2)
         assert follow_up["source"] == "follow_up"
@@ -54,6 +55,7 @@ async def test_a_conversation_with_a_follow_up() -> None:
         ended = await home.until_told("ended", "event/session")
         assert (ended["reason"], ended["turns"]) == ("silence", 2)
         await home.until_idle()
+        assert not home.microphone.prompt
         round_trip = ["listening", "processing", "responding"]
         assert home.states() == ["idle", *round_trip, *round_trip, "listening", "idle"]
         session = home.simulator.sessions[0]

@@ -33,6 +33,16 @@ async def test_when_nobody_takes_the_oldest_are_dropped_and_counted() -> None:
     assert inbox.dropped == 7
 
 
+async def test_several_are_posted_at_once_in_order_and_within_the_bound() -> None:
+    inbox: Inbox[int] = Inbox(3)
+    inbox.post()
+    inbox.post(1, 2)
+    inbox.post(3, 4)
+    inbox.close()
+    assert [item async for item in inbox] == [2, 3, 4]
+    assert inbox.dropped == 1
+
+
 async def test_closing_ends_a_waiting_taker() -> None:
     inbox: Inbox[int] = Inbox(3)
 

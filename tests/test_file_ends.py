@@ -54,6 +54,22 @@ async def test_a_recording_comes_in_real_time_and_ends(recording: Path) -> None:
     assert not heard[10 * FRAME + 100 :].any()
 
 
+async def test_frames_come_in_whole_steps_until_they_are_wanted_promptly(recording: Path) -> None:
+    microphone = FileMicrophone(recording)
+    frames = microphone.frames()
+
+    async def comes_at_once() -> bool:
+        taken = asyncio.ensure_future(anext(frames))
+        await asyncio.sleep(0)  # one turn of the loop is enough where nothing is waited for
+        was_there = taken.done()
+        await taken
+        return was_there
+
+    assert [await comes_at_once() for _ in range(6)] == [False, True, True, True, False, True]
+    microphone.pace(prompt=True)  # what is left of the step is there by now
+    assert [await comes_at_once() for _ in range(5)] == [True, True, False, False, False]
+
+
 async def test_a_recording_may_go_on_with_silence(recording: Path) -> None:
     async with FileMicrophone(recording, end="silence") as microphone:
         frames = microphone.frames()

@@ -97,6 +97,18 @@ def test_frames_are_numbered_over_a_loss_and_a_change_of_rate() -> None:
     assert np.all(second[0].samples == 2)
 
 
+def test_steps_begin_with_the_sound_and_behind_each_loss() -> None:
+    cutter = FrameCutter()
+    left = []
+    for length in (FRAME, FRAME + 9, FRAME - 10, 1, 2 * FRAME):
+        left.append(cutter.to_step)
+        cutter.feed(np.ones(length, np.int16))
+    assert left == [4, 3, 2, 2, 1]
+    assert cutter.to_step == 3
+    cutter.skip(0.06)
+    assert cutter.to_step == 4
+
+
 def test_attempts_become_rarer_but_stay_within_two_seconds_for_a_minute() -> None:
     waits = pauses()
     early = [next(waits) for _ in range(40)]

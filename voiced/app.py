@@ -261,10 +261,9 @@ class Daemon:
         for effect in effects:
             self._do(effect)
         self._scribe.after(event, self._state)
-        if isinstance(self._state, Idle):
-            self._resting.set()
-        else:
-            self._resting.clear()
+        resting = isinstance(self._state, Idle)
+        self._parts.microphone.pace(prompt=not resting)
+        (self._resting.set if resting else self._resting.clear)()
         if visible(before) != visible(self._state):
             self._tell_state()
 

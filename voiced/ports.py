@@ -33,6 +33,12 @@ class Microphone(Protocol):
         A file that is over ends the iteration.
         """
 
+    def pace(self, *, prompt: bool) -> None:
+        """Give each frame as soon as it is there, or (as at first) wait for whole steps of four, which costs far less.
+
+        Steps begin with the sound and behind each gap, as the ears' do; so a word is not heard later for it.
+        """
+
 
 class Ears(Protocol):
     """Frames in, wakes out: gate and wake models."""

@@ -30,6 +30,8 @@ READY_S = 30.0
 SETTLE_S = 2.0
 """Discovery is published, and PortAudio is warm."""
 QUIET_DB = -60.0
+PLAYER_MS = 400
+"""The player asks seldom, so that the virtual microphone, like a real one, sends sound as often as the daemon asked."""
 
 
 async def measure(*, seconds: float) -> dict[str, Any]:
@@ -45,7 +47,7 @@ async def measure(*, seconds: float) -> dict[str, Any]:
             captured = None
             if shutil.which("pulseaudio") and shutil.which("pacat"):
                 (bed_folder := folder / "b").mkdir()
-                with SoundBed(bed_folder) as bed, bed.start_playing(noise, MICROPHONE_RATE):
+                with SoundBed(bed_folder) as bed, bed.start_playing(noise, MICROPHONE_RATE, PLAYER_MS):
                     captured = await asyncio.to_thread(_run, folder, broker.port, "virtmic", bed.environment(), seconds)
     whole = captured or recorded
     return {

@@ -29,14 +29,16 @@ class Inbox(Generic[T]):
         """Items lost because nobody took them in time."""
         return self._dropped
 
-    def post(self, item: T) -> None:
-        """Hand over one item; never waits."""
+    def post(self, *items: T) -> None:
+        """Hand over what there is, waking the loop once; never waits."""
         with self._lock:
-            if len(self._items) == self._limit:
-                self._items.popleft()
-                self._dropped += 1
-            self._items.append(item)
-            self._wake()
+            for item in items:
+                if len(self._items) == self._limit:
+                    self._items.popleft()
+                    self._dropped += 1
+                self._items.append(item)
+            if items:
+                self._wake()
 
     def close(self) -> None:
         """Say that no more comes; from any thread."""

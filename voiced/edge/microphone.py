@@ -12,7 +12,7 @@ from typing import Literal, Self
 
 import numpy as np
 
-from voiced.core.frames import FRAME, MICROPHONE_RATE, Frame, Samples
+from voiced.core.frames import FRAME, MICROPHONE_RATE, STEP, Frame, Samples
 from voiced.edge.bridge import Inbox
 from voiced.edge.resample import Resampler
 from voiced.edge.soundcard import Interrupted, Soundcard, Stream
@@ -24,8 +24,11 @@ logger = logging.getLogger(__name__)
 KEPT = 250
 """Frames that wait for the event loop (5 s) before the oldest are dropped."""
 
-LATENCY_S = 0.04
-"""What PortAudio is asked for: two blocks. More only delays; the thread is quick."""
+LATENCY_S = 0.12
+"""What PortAudio is asked for, from which it makes the length of the device's buffer: 160 ms, so that four blocks can
+be taken at a time and the thread may be 80 ms late. A sound server then sends 40 ms at a time instead of 20."""
+
+FRAMES_PER_STEP = STEP // FRAME
 
 
 def pauses() -> Iterator[float]:
@@ -37,11 +40,16 @@ def pauses() -> Iterator[float]:
     return chain((0.25, 0.5, 1.0), repeat(1.5, 40), repeat(5.0))
 
 
+def _to_step(position: int) -> int:
+    """Return the number of frames, 1 to 4, until the next whole number of steps."""
+    return FRAMES_PER_STEP - position // FRAME % FRAMES_PER_STEP
+
+
 class FrameCutter:
     """Cuts sound of any rate into numbered frames at 16 kHz; numbers go on over :meth:`begin` and :meth:`skip`."""
 
     def __init__(self) -> None:
-        self._position = 0
+        self._position = self._origin = 0
         self.begin(MICROPHONE_RATE)
 
     def begin(self, rate: int) -> None:
@@ -52,16 +60,24 @@ class FrameCutter:
 
     def feed(self, samples: Samples) -> list[Frame]:
         """Take the next samples; return the frames they complete."""
-        ready = np.concatenate((self._rest, self._resampler.feed(samples)))
+        ready = self._resampler.feed(samples)
+        if len(self._rest):
+            ready = np.concatenate((self._rest, ready))
         whole = len(ready) - len(ready) % FRAME
         self._rest = ready[whole:]
         frames = [Frame(self._position + start, ready[start : start + FRAME]) for start in range(0, whole, FRAME)]
         self._position += whole
         return frames
 
+    @property
+    def to_step(self) -> int:
+        """Frames until a step is whole, 1 to 4: steps begin with the sound, and behind each gap."""
+        return _to_step(self._position - self._origin)
+
     def skip(self, seconds: float) -> None:
         """Jump over sound that was lost: a whole number of frames, at least one; then begin anew."""
         self._position += FRAME * max(1, round(seconds * MICROPHONE_RATE / FRAME))
+        self._origin = self._position
         self.begin(self._rate)
 
 
@@ -86,6 +102,7 @@ class SoundcardMicrophone:
         self._faults = 0
         self._problem: str | None = f"microphone {device!r} is not open yet"
         self._cutter = FrameCutter()
+        self._prompt = False
         self._last_sound: float | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="microphone", daemon=True)
@@ -103,6 +120,10 @@ class SoundcardMicrophone:
     def frames(self) -> AsyncIterator[Frame]:
         """Yield 20 ms frames until the context is left; for one taker. Lost sound shows as a jump of ``start``."""
         return self._inbox
+
+    def pace(self, *, prompt: bool) -> None:
+        """Give each frame as soon as it is there, or wait for whole steps."""
+        self._prompt = prompt
 
     async def __aenter__(self) -> Self:
         self._inbox: Inbox[Frame] = Inbox(KEPT)
@@ -141,7 +162,7 @@ class SoundcardMicrophone:
         has_gap = self._last_sound is not None  # since the stream before this one
         faults = 0
         while not self._ended.is_set():
-            sound = stream.read()
+            sound = stream.read(1 if self._prompt else self._cutter.to_step)
             now = time.monotonic()
             if self._problem:
                 logger.info("microphone %r is open at %d Hz", self._device, stream.rate)
@@ -150,8 +171,7 @@ class SoundcardMicrophone:
                 self._faults += 1
                 self._cutter.skip(now - self._last_sound - (len(sound) + stream.available) / stream.rate)
             has_gap, faults, self._last_sound = False, stream.faults, now
-            for frame in self._cutter.feed(sound):
-                self._inbox.post(frame)
+            self._inbox.post(*self._cutter.feed(sound))
 
     def _lose(self, exc: DeviceError) -> None:
         known, self._problem = self._problem, str(exc)
@@ -181,19 +201,27 @@ class FileMicrophone:
         """
         self._sound = read_wav(path) if path else np.zeros(0, np.int16)
         self._end = end
+        self._prompt = False
+
+    def pace(self, *, prompt: bool) -> None:
+        """Give each frame as soon as it is spoken, or wait for whole steps."""
+        self._prompt = prompt
 
     async def frames(self) -> AsyncIterator[Frame]:
         """Yield the recording's frames in real time, counted from the first call for one; for one taker."""
         clock = asyncio.get_running_loop().time
         began = clock()
         position = 0
+        ready = 0
         while position < len(self._sound) or self._end == "silence":
+            if position == ready:
+                ready += FRAME * (1 if self._prompt else _to_step(position))
+                await asyncio.sleep(max(0.0, began + ready / MICROPHONE_RATE - clock()))
             samples = self._sound[position : position + FRAME]
             if len(samples) < FRAME:
                 samples = np.concatenate((samples, np.zeros(FRAME - len(samples), np.int16)))
+            yield Frame(position, samples)
             position += FRAME
-            await asyncio.sleep(max(0.0, began + position / MICROPHONE_RATE - clock()))
-            yield Frame(position - FRAME, samples)
 
     async def __aenter__(self) -> Self:
         return self

@@ -69,19 +69,20 @@ class Stream:
         """Samples written that the device has not taken yet, when the last block was written."""
         return max(0, self._room - self._available)
 
-    def read(self) -> Samples:
-        """Wait for the next 20 ms and return them, mono.
+    def read(self, blocks: int = 1) -> Samples:
+        """Wait for the next 20 ms, or so many times as much, and return them, mono.
 
         Raises:
-            DeviceError: If none come within :data:`STALL_S`.
+            DeviceError: If they do not come within :data:`STALL_S`.
             Interrupted: If the stream has to be closed and opened again.
 
         """
-        self.wait()
+        self.wait(blocks)
+        length = blocks * self._block
         with self._card.limit(CALL_LIMIT_S, f"reading from {self._name}"):
-            pcm, overflowed = self._stream.read(self._block)
+            pcm, overflowed = self._stream.read(length)
         self.faults += bool(overflowed)
-        self._available -= self._block
+        self._available -= length
         return mono(np.frombuffer(pcm, np.int16), self._channels)
 
     def write(self, samples: Samples) -> None:
@@ -96,8 +97,8 @@ class Stream:
             self.faults += bool(self._stream.write(spread.tobytes()))
         self._available -= len(samples)
 
-    def wait(self) -> None:
-        """Wait until 20 ms can be read or written.
+    def wait(self, blocks: int = 1) -> None:
+        """Wait until 20 ms can be read or written, or so many times as much.
 
         Raises:
             DeviceError: If that takes longer than :data:`STALL_S`.
@@ -105,17 +106,25 @@ class Stream:
 
         """
         end = time.monotonic() + STALL_S
+        length = blocks * self._block
+        # Who takes more at a time is in no hurry: better a little late than to look twice.
+        slack = _POLL_S if blocks > 1 else 0.0
+        if self._kind == "input" and self._available < length:  # as it was when the last block was read, just now
+            self._sleep(length, slack)
         while True:
             if self._card.is_rescanning:
                 raise Interrupted
             with self._card.limit(CALL_LIMIT_S, f"waiting for {self._name}"):
                 stream = self._stream
                 self._available = int(stream.read_available if self._kind == "input" else stream.write_available)
-            if self._available >= self._block:
+            if self._available >= length:
                 return
             if time.monotonic() > end:
                 raise DeviceError(f"{self._name} stands still: no sound passed for {STALL_S:g} s")
-            time.sleep(max(_POLL_S, (self._block - self._available) / self.rate))
+            self._sleep(length, slack)
+
+    def _sleep(self, length: int, slack: float) -> None:
+        time.sleep(max(_POLL_S, (length - self._available) / self.rate + slack))
 
     def close(self) -> None:
         """Drop what is in the device and give it back. Never raises."""
