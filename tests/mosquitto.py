@@ -208,7 +208,7 @@ def config(port: int, **more: Any) -> MqttConfig:
 
 def make_broker(where: int | MqttConfig, **more: Any) -> MqttBroker:
     where = config(where) if isinstance(where, int) else where
-    return MqttBroker(config=where, topics=KITCHEN, longest_pause_s=1, **more)
+    return MqttBroker(config=where, longest_pause_s=1, **{"topics": KITCHEN, **more})
 
 
 async def connected(broker: MqttBroker) -> None:

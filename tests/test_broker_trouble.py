@@ -9,7 +9,8 @@ import trustme
 
 from tests.mosquitto import AVAILABILITY, KITCHEN, Door, Neighbour, config, connected, eventually, make_broker, obeyed
 from voiced.config import MqttConfig
-from voiced.edge import brokerlogin
+from voiced.core.mqtt import Topics
+from voiced.edge import brokerlogin, mosquitto
 from voiced.edge.broker import MqttBroker
 from voiced.edge.mosquitto import Mosquitto
 from voiced.errors import ConfigError, VoicedError
@@ -77,7 +78,78 @@ async def test_tls_with_an_own_ca(tmp_path: Path) -> None:
         async with make_broker(config(secure.port, tls=True)) as broker:
             await eventually(lambda: "is not trusted" in (broker.problem or ""), "the certificate is not trusted")
         async with make_broker(secure.port) as broker:
-            await eventually(lambda: "check mqtt.port and mqtt.tls" in (broker.problem or ""), "TLS is missing")
+            await eventually(lambda: "check mqtt.port, mqtt.tls" in (broker.problem or ""), "TLS is missing")
+
+
+async def test_a_client_certificate_is_shown_where_the_broker_wants_one(tmp_path: Path) -> None:
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    server, client = ca.issue_cert("127.0.0.1"), ca.issue_cert("kitchen", common_name="kitchen")
+    for name, cert in (("server", server), ("client", client)):
+        cert.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
+        cert.private_key_pem.write_to_path(tmp_path / f"{name}.key")
+    client.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
+    options = [
+        *("allow_anonymous false", "require_certificate true", "use_identity_as_username true"),
+        *(f"cafile {tmp_path}/ca.pem", f"certfile {tmp_path}/server.pem", f"keyfile {tmp_path}/server.key"),
+    ]
+    tls = {"tls": True, "ca_file": str(tmp_path / "ca.pem")}
+    async with Mosquitto(tmp_path, options) as secure:
+        for files in ({"cert_file": "client.pem", "key_file": "client.key"}, {"cert_file": "both.pem"}):
+            paths = {key: str(tmp_path / name) for key, name in files.items()}
+            async with make_broker(config(secure.port, **tls, **paths)) as broker:
+                await connected(broker)
+        async with make_broker(config(secure.port, **tls)) as broker:
+            await eventually(lambda: "mqtt.cert_file" in (broker.problem or ""), "a certificate is asked for")
+
+
+async def test_through_websockets(tmp_path: Path) -> None:
+    port = mosquitto.free_port()
+    web = config(port, transport="websockets")
+    # mosquitto 2.0.11 wants a plain listener beside the one for websockets
+    async with Mosquitto(tmp_path, ["allow_anonymous true", f"listener {port} 127.0.0.1", "protocol websockets"]):
+        async with make_broker(web) as broker, obeyed(broker) as done:
+            await connected(broker)
+            async with make_broker(web, topics=Topics("voiced", "attic")) as other:
+                await connected(other)
+                other.answer("voiced/kitchen/command/ping", "", None)
+                await eventually(done.copy, "a command comes through")
+        async with make_broker(port) as broker:
+            await eventually(lambda: "mqtt.transport" in (broker.problem or ""), "no plain MQTT there", 40)
+
+
+ALL_BUT_COMMANDS = "topic write voiced/#\ntopic read homeassistant/#\n"
+NO_WRITING_OF_COMMANDS = "topic read #\ntopic write voiced/kitchen/availability\ntopic write voiced/kitchen/state\n"
+
+
+@pytest.mark.parametrize(("rules", "deaf"), [(ALL_BUT_COMMANDS, True), (NO_WRITING_OF_COMMANDS, False)])
+async def test_rules_of_the_broker_that_keep_commands_back_are_noticed(tmp_path: Path, rules: str, deaf: bool) -> None:
+    file = tmp_path / "rules"
+    file.write_text(rules)
+    options = ["allow_anonymous true", f"acl_file {file}"]
+    async with Mosquitto(tmp_path, options) as guarded, make_broker(guarded.port) as broker:
+        await connected(broker)
+        if deaf:
+            await eventually(lambda: "passes on no commands" in (broker.problem or ""), "noticed")
+        else:
+            await eventually(lambda: broker.tested, "the broker does not tell")
+            assert broker.problem is None
+
+
+async def test_a_message_that_is_too_long_for_the_broker_does_not_end_the_connection(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        Mosquitto(tmp_path, ["allow_anonymous true", "max_packet_size 20000"]) as small,
+        Neighbour(small.port) as neighbour,
+        make_broker(small.port, discovery="x" * 30_000) as broker,
+    ):
+        await connected(broker)
+        broker.deliver("event/turn", "y" * 30_000, parcel="t1")
+        broker.keep("state", "short")
+        await eventually(lambda: neighbour.last("voiced/kitchen/state") == "short", "the rest goes on")
+        assert (broker.health.reconnects, broker.health.waiting_turns, broker.health.dropped_turns) == (0, 0, 1)
+    assert "the broker takes messages of 20000 bytes at most" in caplog.text
 
 
 async def test_tls_where_the_broker_has_none(mosquitto: Mosquitto) -> None:
@@ -90,6 +162,7 @@ async def test_what_can_never_work_is_a_configuration_error(tmp_path: Path) -> N
     for wrong, says in (
         ({"tls": True, "ca_file": str(tmp_path / "ca.pem")}, "mqtt.ca_file: cannot read certificates"),
         ({"tls": True, "ca_file": str(tmp_path / "none")}, "mqtt.ca_file: cannot read certificates"),
+        ({"tls": True, "cert_file": str(tmp_path / "ca.pem")}, "mqtt.cert_file: .* cannot be used"),
         ({"username": "x", "password_file": str(tmp_path / "none")}, "mqtt.password_file: cannot read"),
     ):
         with pytest.raises(ConfigError, match=says):

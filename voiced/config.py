@@ -204,6 +204,13 @@ class MqttConfig(Section):
     tls: bool = False
     ca_file: str = ""
     """Certificates to trust instead of the system's, PEM."""
+    cert_file: str = ""
+    """Certificate that this client shows, PEM; needs ``tls``."""
+    key_file: str = ""
+    """Its key, PEM and not encrypted; empty: it stands in the same file."""
+    transport: Literal["tcp", "websockets"] = "tcp"
+    ws_path: str = Field(default="/mqtt", pattern=r"^/\S*$")
+    """``websockets`` only."""
     base_topic: str = Field(default="voiced", pattern=r"^[^#+/\s]+(/[^#+/\s]+)*$")
     discovery: bool = True
     """Whether Home Assistant is told."""
@@ -214,6 +221,15 @@ class MqttConfig(Section):
     """Finished turns kept on disk until the broker has confirmed them; beyond them the oldest are dropped."""
     outbox_days: float = Field(default=7.0, gt=0, le=365)
     """Days after which they are dropped."""
+
+    @model_validator(mode="after")
+    def _certificates_need_tls(self) -> "MqttConfig":
+        for key in ("ca_file", "cert_file", "key_file"):
+            if getattr(self, key) and not self.tls:
+                raise ValueError(f"{key}: is of no use without tls; set mqtt.tls = true")
+        if self.key_file and not self.cert_file:
+            raise ValueError("key_file: needs the certificate that it belongs to, in mqtt.cert_file")
+        return self
 
 
 class LogConfig(Section):

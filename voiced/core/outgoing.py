@@ -88,7 +88,7 @@ class Outgoing:
         self._parcels: dict[str, Parcel] = {}  # all that are not confirmed, oldest first
         self._unsent: deque[tuple[int, str]] = deque()
         self._bytes = 0
-        self._flying: dict[int, str | None] = {}
+        self._flying: dict[int, Sending] = {}
         self._number = 0
         self.dropped_events = 0
         self.dropped_turns = 0
@@ -152,7 +152,7 @@ class Outgoing:
     def connected(self) -> None:
         """Begin again with the turns that were refused; what is on its way is repeated by the link itself."""
         self._waiting.clear()
-        flying = set(self._flying.values())
+        flying = {sending.parcel for sending in self._flying.values()}
         ahead = {parcel: number for number, parcel in self._unsent}
         self._unsent = deque((ahead.get(parcel, 0), parcel) for parcel in self._parcels if parcel not in flying)
 
@@ -165,13 +165,18 @@ class Outgoing:
 
     def sent(self, number: int, sending: Sending) -> None:
         """Note that a message is on its way, under the link's number."""
-        self._flying[number] = sending.parcel
+        self._flying[number] = sending
 
     def confirmed(self, number: int, *, refused: bool = False) -> None:
         """Note that the broker has a message, or refused it: a refused turn waits for the next connection."""
-        parcel = self._flying.pop(number, None)
-        if parcel is not None and not refused:
-            self._remove(parcel)
+        sending = self._flying.pop(number, None)
+        if sending is not None and sending.parcel is not None and not refused:
+            self._remove(sending.parcel)
+
+    def topic(self, number: int) -> str | None:
+        """Return where a message on its way goes."""
+        sending = self._flying.get(number)
+        return None if sending is None else sending.topic
 
     def unsendable(self, sending: Sending) -> None:
         """Note that a message can never be sent, so that a turn does not come back for ever."""

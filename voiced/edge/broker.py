@@ -7,28 +7,22 @@ the event loop; :mod:`voiced.edge.paholink` posts to it.
 import asyncio
 import logging
 import math
-import random
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from types import TracebackType
 from typing import Literal, Self
 
 from voiced.config import MqttConfig
-from voiced.core.discovery import BIRTH_PATIENCE_S
 from voiced.core.mqtt import BrokerHealth, Message, Topics
 from voiced.core.mqtt.topics import published
 from voiced.core.outgoing import WINDOW, Bounds, Outgoing, Parcel, Sending
+from voiced.core.rivals import QUICK_S, Rivals
 from voiced.edge import brokerlogin
+from voiced.edge.mailbox import Mailbox
 from voiced.edge.outboxfile import OutboxFile
 from voiced.edge.paholink import Link
 
-INBOX = 100
-"""Commands not yet taken; then the newest are dropped."""
-TWIN_LOSSES = 3
-TWIN_QUICK_S = 5.0
-"""A connection lost this soon after a good connect was probably taken over."""
 FAREWELL_S = 2.0
 """How long leaving waits for the broker's confirmations."""
 
@@ -80,16 +74,16 @@ class MqttBroker:
             self._outgoing.set(topics.discovery, discovery)
         self._window = WINDOW
         self._progress = asyncio.Event()
-        self._commands: asyncio.Queue[Message] = asyncio.Queue(INBOX)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._birth: asyncio.TimerHandle | None = None
         self._settling: asyncio.TimerHandle | None = None
         self._connected = False
         self._refused = False
+        self._deaf = False
         self._problem: str | None = f"not connected to the MQTT broker {config.host}:{config.port} yet"
         self._connects = 0
         self._connected_at = -math.inf
-        self._quick_losses: deque[float] = deque(maxlen=TWIN_LOSSES)
+        self._rivals = Rivals()
+        self._mailbox = Mailbox(topics, born=self.republish, deaf=self._is_deaf)
         self._client_id = f"voiced-{topics.id}"
         self._version: Literal[3, 5] = 5
         self._loop: asyncio.AbstractEventLoop
@@ -108,8 +102,13 @@ class MqttBroker:
         return self._problem
 
     @property
+    def tested(self) -> bool:
+        """Whether commands come through, as far as the broker lets us find out."""
+        return self._mailbox.tested
+
+    @property
     def disk_problem(self) -> str | None:
-        """Why finished turns would not survive a restart, as a sentence."""
+        """Why finished turns would not survive a restart."""
         return None if self._outbox is None else self._outbox.problem
 
     @property
@@ -176,7 +175,7 @@ class MqttBroker:
     async def commands(self) -> AsyncIterator[Message]:
         """Yield what others ask of us, for ever."""
         while True:
-            yield await self._commands.get()
+            yield await self._mailbox.next()
 
     async def __aenter__(self) -> Self:
         """Begin to connect; does not wait for it.
@@ -193,9 +192,8 @@ class MqttBroker:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Say ``offline``, wait at most 2 s for what is on its way, and disconnect."""
-        for timer in (self._birth, self._settling):
-            if timer is not None:
-                timer.cancel()
+        self._mailbox.close()
+        self._be_patient_no_more()
         if self._connected:
             self._set(self._availability, "offline")
             with suppress(TimeoutError):
@@ -254,14 +252,17 @@ class MqttBroker:
         self._connected, self._connected_at = True, self._clock()
         self._connects += 1
         self._window = min(WINDOW, window)
-        if self._is_twin():
-            self._settling = self._loop.call_later(TWIN_QUICK_S, self._settled)
-        else:
+        if self._rivals.suspected(self._clock()):
+            self._settling = self._loop.call_later(QUICK_S, self._settled)
+        elif not self._deaf:
             self._problem = None
         self._outgoing.connected()
         self._outgoing.drop(self._availability)  # so that it comes last
         self._outgoing.again()
         self._set(self._availability, "online")
+        if self._version == 5:
+            self._add(Sending(self._mailbox.self_test, self._mailbox.token))
+            self._mailbox.expect()
         self._changed()
 
     def denied(self, reason: str) -> None:
@@ -281,29 +282,21 @@ class MqttBroker:
                 self.unreachable()
             return
         self._connected = False
-        if self._settling is not None:
-            self._settling.cancel()
+        self._mailbox.stop_waiting()
+        self._be_patient_no_more()
         now = self._clock()
-        if now - self._connected_at < TWIN_QUICK_S or reason == "Session taken over":
-            self._quick_losses.append(now)
-        where = f"{self._config.host}:{self._config.port}"
-        if self._is_twin():
-            self._complain(
-                f"another client uses the id {self._client_id} at the MQTT broker {where} and throws this one out; "
-                "give each voiced its own device.id"
-            )
+        self._rivals.lost(now, connected_s=now - self._connected_at, reason=reason)
+        self._deaf = False
+        if self._rivals.suspected(now):
+            self._complain(brokerlogin.rival(self._config, self._client_id))
         else:
-            self._complain(f"the connection to the MQTT broker {where} was lost ({reason}); trying again")
+            self._complain(brokerlogin.broken(self._config, reason))
 
     def _settled(self) -> None:
         """The other client has let us be."""
-        self._quick_losses.clear()
+        self._rivals.settled()
         self._problem = None
         self._changed()
-
-    def _is_twin(self) -> bool:
-        losses = self._quick_losses
-        return len(losses) == TWIN_LOSSES and self._clock() - losses[0] < 10 * TWIN_QUICK_S
 
     def unreachable(self) -> None:
         """Take it that an attempt to connect failed."""
@@ -314,10 +307,7 @@ class MqttBroker:
         why = await asyncio.to_thread(brokerlogin.trouble, self._config)
         if self._connected:
             return
-        where = f"{self._config.host}:{self._config.port}"
-        self._complain(
-            why or f"{where} takes connections but does not answer as an MQTT broker; check mqtt.port and mqtt.tls"
-        )
+        self._complain(why or brokerlogin.silent(self._config))
 
     def _complain(self, problem: str) -> None:
         logger.log(logging.DEBUG if problem == self._problem else logging.WARNING, "%s", problem)
@@ -325,34 +315,31 @@ class MqttBroker:
             self._problem = problem
             self._changed()
 
+    def deaf_to(self, filters: tuple[str, ...]) -> None:
+        """Take it that the broker does not let us hear commands: some say so, mosquitto just passes nothing on."""
+        self._deaf = True
+        self._complain(brokerlogin.deaf(self._config, filters))
+
     def confirmed(self, number: int, fault: str | None) -> None:
         """Take it that the broker has a message, or says why not."""
-        if fault is not None:
-            who = f" for user {self._config.username!r}" if self._config.username else ""
-            self._complain(f"the MQTT broker did not take a message ({fault}); check its access rules{who}")
+        if fault is not None and self._outgoing.topic(number) == self._mailbox.self_test:
+            self._mailbox.passed()  # nobody may write there: whether we could read it, it does not tell
+        elif fault is not None:
+            self._complain(brokerlogin.untaken(self._config, fault))
         self._outgoing.confirmed(number, refused=fault is not None)
         self._progress.set()
         self._pump()
 
     def got(self, message: Message, *, retained: bool) -> None:
         """Take a message."""
-        if message.topic == self._topics.birth:
-            if message.payload == b"online" and not retained and self._birth is None:
-                pause_s = random.uniform(0, BIRTH_PATIENCE_S)  # noqa: S311 - spreads load, guards nothing
-                self._birth = self._loop.call_later(pause_s, self._born)
-            return
-        if retained:
-            # somebody's retained "listen" must not open the microphone at every connect
-            logger.warning("ignored a retained command on %s; remove it there", message.topic)
-            return
-        try:
-            self._commands.put_nowait(message)
-        except asyncio.QueueFull:
-            logger.warning("too many commands at once; dropped one on %s", message.topic)
+        self._mailbox.got(message, retained=retained)
 
-    def _born(self) -> None:
-        self._birth = None
-        self.republish()
+    def _is_deaf(self) -> None:
+        self.deaf_to((self._mailbox.self_test,))
+
+    def _be_patient_no_more(self) -> None:
+        if self._settling is not None:
+            self._settling.cancel()
 
     # --- the connection ---
 
@@ -364,6 +351,7 @@ class MqttBroker:
             version=version,
             subscriptions=(*self._topics.subscriptions, self._topics.birth),
             will=self._availability,
+            loopback=self._mailbox.self_test,
             listener=self,
             post=self._post,
             longest_pause_s=self._longest_pause_s,

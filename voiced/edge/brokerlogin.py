@@ -3,6 +3,7 @@
 import os
 import socket
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 from voiced.config import MqttConfig
@@ -10,6 +11,9 @@ from voiced.errors import ConfigError
 
 PATIENCE_S = 5.0
 """Seconds to wait for the broker in each step of :func:`trouble`."""
+
+ALERT_S = 0.5
+"""How soon a broker refuses our certificate; it says nothing if it does not."""
 
 
 class _TidySocket(ssl.SSLSocket):
@@ -47,7 +51,7 @@ def tls_context(config: MqttConfig) -> ssl.SSLContext | None:
     """Return what TLS trusts; ``None`` without TLS.
 
     Raises:
-        ConfigError: If ``mqtt.ca_file`` holds no certificates.
+        ConfigError: If ``mqtt.ca_file`` holds no certificates, or ours cannot be read.
 
     """
     if not config.tls:
@@ -58,6 +62,15 @@ def tls_context(config: MqttConfig) -> ssl.SSLContext | None:
         raise ConfigError(
             f"mqtt.ca_file: cannot read certificates from {config.ca_file}: {exc}; it must hold PEM certificates"
         ) from exc
+    if config.cert_file:
+        try:
+            # without a password: a key that is encrypted would ask for it at a terminal that no daemon has
+            context.load_cert_chain(config.cert_file, config.key_file or None, password=lambda: b"")
+        except (OSError, ssl.SSLError) as exc:
+            raise ConfigError(
+                f"mqtt.cert_file: {config.cert_file} and its key {config.key_file or '(in the same file)'} cannot be "
+                f"used: {exc}; they must be a PEM certificate and its own key, not encrypted"
+            ) from exc
     context.sslsocket_class = _TidySocket
     return context
 
@@ -78,7 +91,7 @@ def host(config: MqttConfig) -> str:
 
 def trouble(config: MqttConfig) -> str | None:
     """Return why the broker cannot be reached, as a sentence; ``None`` where it can. Waits seconds."""
-    where = f"{config.host}:{config.port}"
+    where = _where(config)
     try:
         context = tls_context(config)
         with socket.create_connection((host(config), config.port), timeout=PATIENCE_S) as plain:
@@ -96,9 +109,12 @@ def trouble(config: MqttConfig) -> str | None:
 
 
 def _tls_trouble(context: ssl.SSLContext, plain: socket.socket, config: MqttConfig) -> str | None:
-    where = f"{config.host}:{config.port}"
+    where = _where(config)
     try:
-        context.wrap_socket(plain, server_hostname=config.host).close()
+        with context.wrap_socket(plain, server_hostname=config.host) as secure:
+            secure.settimeout(ALERT_S)
+            with suppress(TimeoutError):
+                secure.recv(1)  # with TLS 1.3 the broker says only now what it thinks of our certificate
     except ssl.SSLCertVerificationError as exc:
         return (
             f"the certificate of the MQTT broker at {where} is not trusted ({exc.verify_message}); "
@@ -106,16 +122,58 @@ def _tls_trouble(context: ssl.SSLContext, plain: socket.socket, config: MqttConf
         )
     except OSError as exc:
         why = exc.strerror or exc
+        if isinstance(exc, ssl.SSLError) and "CERTIFICATE" in str(exc.reason):
+            return (
+                f"the MQTT broker at {where} wants another certificate from us ({exc.reason}); "
+                "set mqtt.cert_file and mqtt.key_file to one that it trusts"
+            )
         return f"the MQTT broker at {where} seems to speak no TLS ({why}); check mqtt.port, or set mqtt.tls = false"
     return None
 
 
 def refusal(config: MqttConfig, reason: str) -> str:
     """Return what the broker's refusal means, as a sentence; ``reason`` in its own words."""
-    where = f"{config.host}:{config.port}"
+    where = _where(config)
     if reason in {"Not authorized", "Bad user name or password"}:
         who = f"user {config.username!r} with this password" if config.username else "anybody without a user name"
         return (
             f"the MQTT broker at {where} does not accept {who} ({reason}); check mqtt.username and mqtt.password_file"
         )
     return f"the MQTT broker at {where} refuses the connection ({reason})"
+
+
+def silent(config: MqttConfig) -> str:
+    """Say that somebody takes connections there, and no broker."""
+    keys = "mqtt.port, mqtt.tls and mqtt.transport"
+    return f"{_where(config)} takes connections but does not answer as an MQTT broker; check {keys}"
+
+
+def broken(config: MqttConfig, reason: str) -> str:
+    """Say that a connection ended."""
+    return f"the connection to the MQTT broker {_where(config)} was lost ({reason}); trying again"
+
+
+def rival(config: MqttConfig, client_id: str) -> str:
+    """Say that another client has our name."""
+    return (
+        f"another client uses the id {client_id} at the MQTT broker {_where(config)} and throws this one out; "
+        "give each voiced its own device.id"
+    )
+
+
+def untaken(config: MqttConfig, fault: str) -> str:
+    """Say that the broker refused a message."""
+    return f"the MQTT broker did not take a message ({fault}); check its access rules{_who(config)}"
+
+
+def deaf(config: MqttConfig, filters: tuple[str, ...]) -> str:
+    """Say that no commands come through."""
+    return f"the MQTT broker passes on no commands ({', '.join(filters)}); check its access rules{_who(config)}"
+
+
+def _where(config: MqttConfig) -> str:
+    return f"{config.host}:{config.port}"
+
+
+def _who(config: MqttConfig) -> str:
+    return f" for user {config.username!r}" if config.username else ""

@@ -53,7 +53,7 @@ class Mosquitto:
 
         """
         for attempt in range(_ATTEMPTS):
-            self.port = _free_port()
+            self.port = free_port()
             try:
                 await self.start()
             except VoicedError:
@@ -156,7 +156,8 @@ def _program() -> str:
     return program
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that nobody uses now."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]

@@ -30,6 +30,9 @@ NO_MATCHING_SUBSCRIBERS = 16
 """Reason code of MQTT 5, 3.4.2.1: no failure, the message went nowhere. mosquitto tells, others may not."""
 UNHEARD_KEPT = 16
 
+_PROPERTIES = 1_024
+"""Room for header and properties of a message; a response topic has 512 bytes at most."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -51,6 +54,9 @@ class Listener(Protocol):
     def unreachable(self) -> None:
         """Take it that an attempt to connect failed, paho does not say why."""
 
+    def deaf_to(self, filters: tuple[str, ...]) -> None:
+        """Take it that the broker does not let us subscribe to some; ``accepted`` follows."""
+
     def confirmed(self, number: int, fault: str | None) -> None:
         """Take it that the broker has the message of this number, or refused it."""
 
@@ -71,6 +77,7 @@ class Link:
         listener: Listener,
         post: Callable[[Callable[[], None]], None],
         will: str | None = None,
+        loopback: str | None = None,
         longest_pause_s: int = 60,
     ) -> None:
         """Prepare; nothing is sent yet.
@@ -84,6 +91,7 @@ class Link:
             post: Called on paho's thread with each piece of news; must not wait or raise.
             will: Topic that the broker sets to ``offline`` when we are gone; without one, retained messages are asked
                 for, and our own come back too.
+            loopback: Topic on which our own messages come back even so; MQTT 5 only.
             longest_pause_s: Between two attempts to connect; the first pauses are shorter.
 
         Raises:
@@ -96,13 +104,17 @@ class Link:
         self._listener = listener
         self._post_on = post
         self._will = will
+        self._loopback = loopback
         self._is_v5 = version == 5
         self._window = RECEIVE_MAXIMUM
+        self._largest: int | None = None
         self._closed = False
         self.unheard: deque[int] = deque(maxlen=UNHEARD_KEPT)
         """Numbers of the last messages that nobody had subscribed to; MQTT 5 tells."""
         protocol = MQTTProtocolVersion.MQTTv5 if self._is_v5 else MQTTProtocolVersion.MQTTv311
-        client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol)
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol, transport=config.transport
+        )
         self._client = client
         client.suppress_exceptions = True
         client.on_log = self._on_log
@@ -110,6 +122,8 @@ class Link:
         client.reconnect_delay_set(1, longest_pause_s)
         if config.username:
             client.username_pw_set(config.username, brokerlogin.password(config))
+        if config.transport == "websockets":
+            client.ws_set_options(path=config.ws_path)
         context = brokerlogin.tls_context(config)
         if context is not None:
             client.tls_set_context(context)
@@ -153,20 +167,24 @@ class Link:
         expiry_s: int | None = None,
         response_topic: str | None = None,
         correlation: bytes | None = None,
+        qos: Literal[0, 1] = 1,
     ) -> int:
-        """Send a message with QoS 1 and return its number; MQTT 3.1.1 carries neither expiry nor correlation.
+        """Send a message and return its number; MQTT 3.1.1 carries neither expiry nor correlation.
 
         Raises:
-            ValueError: If topic or payload are not what MQTT can carry.
+            ValueError: If topic or payload are not what MQTT, or this broker, can carry.
 
         """
+        size = len(topic.encode()) + len(payload.encode()) + _PROPERTIES
+        if self._largest is not None and size > self._largest:  # it would end the connection
+            raise ValueError(f"the broker takes messages of {self._largest} bytes at most, and this one has {size}")
         properties = self._properties(
             PacketTypes.PUBLISH,
             MessageExpiryInterval=expiry_s,
             ResponseTopic=response_topic,
             CorrelationData=correlation,
         )
-        return self._client.publish(topic, payload, qos=1, retain=retain, properties=properties).mid
+        return self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties).mid
 
     def _properties(self, packet: int, **values: object) -> Properties | None:
         if not self._is_v5:
@@ -197,17 +215,26 @@ class Link:
             self._post(self._listener.denied, str(reason))
             return
         self._window = getattr(properties, "ReceiveMaximum", RECEIVE_MAXIMUM)
+        self._largest = getattr(properties, "MaximumPacketSize", None)
         if self._is_v5:
             ours = self._will is not None
             options = SubscribeOptions(qos=1, noLocal=ours, retainHandling=2 if ours else 0)
-            client.subscribe([(name, options) for name in self._subscriptions])
+            filters = [(name, options) for name in self._subscriptions]
+            if self._loopback is not None:
+                filters.append((self._loopback, SubscribeOptions(qos=1, retainHandling=2)))
+            client.subscribe(filters)
         else:
             client.subscribe([(name, 1) for name in self._subscriptions])
 
     def _on_connect_fail(self, _client: paho.Client, _data: Any) -> None:
         self._post(self._listener.unreachable)
 
-    def _on_subscribe(self, *_: Any) -> None:
+    def _on_subscribe(
+        self, _client: paho.Client, _data: Any, _number: int, reasons: list[ReasonCode], _properties: Any
+    ) -> None:
+        deaf = tuple(name for name, reason in zip(self._subscriptions, reasons, strict=False) if reason.is_failure)
+        if deaf:
+            self._post(self._listener.deaf_to, deaf)
         self._post(self._listener.accepted, self._window)
 
     def _on_disconnect(

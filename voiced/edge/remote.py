@@ -39,6 +39,7 @@ class RemoteControl:
         self._accepted = False
         self._refusal: str | None = None
         self._failed = False
+        self._deaf: tuple[str, ...] = ()
         self._values: dict[str, Any] = {}
         self._responses: dict[str, Mapping[str, Any]] = {}
 
@@ -126,6 +127,11 @@ class RemoteControl:
             self._open(3, life)
         if not self._accepted:
             raise CommandError(self._why(), code="unavailable")
+        if self._deaf:
+            raise CommandError(
+                f"the MQTT broker does not let us read {', '.join(self._deaf)}; check its access rules",
+                code="unavailable",
+            )
         # What we send ourselves comes back behind the retained messages: then all of them are here.
         self._link.publish(self._answers, json.dumps({"id": self._name}))
         if not self._wait(lambda: self._name in self._responses, CONNECT_PATIENCE_S):
@@ -163,11 +169,7 @@ class RemoteControl:
     def _why(self) -> str:
         if self._refusal is not None:
             return brokerlogin.refusal(self._config, self._refusal)
-        where = f"{self._config.host}:{self._config.port}"
-        return (
-            brokerlogin.trouble(self._config)
-            or f"{where} does not answer as an MQTT broker; check mqtt.port and mqtt.tls"
-        )
+        return brokerlogin.trouble(self._config) or brokerlogin.silent(self._config)
 
     # --- news from the link ---
 
@@ -186,6 +188,10 @@ class RemoteControl:
     def unreachable(self) -> None:
         """Take it that there is no connection."""
         self._failed = True
+
+    def deaf_to(self, filters: tuple[str, ...]) -> None:
+        """Note that the broker's rules keep something from us, which the command will say."""
+        self._deaf = filters
 
     def confirmed(self, number: int, fault: str | None) -> None:
         """Take it that the broker has a message; the daemon's answer is what counts."""

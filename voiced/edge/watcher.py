@@ -81,6 +81,9 @@ class Watcher:
     def unreachable(self) -> None:
         """Wait on, as for :meth:`denied`."""
 
+    def deaf_to(self, filters: tuple[str, ...]) -> None:
+        """Wait for what there is."""
+
     def confirmed(self, number: int, fault: str | None) -> None:
         """Forget it: it sends nothing."""
 

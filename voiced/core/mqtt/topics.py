@@ -57,6 +57,10 @@ TABLE = (
 )
 
 
+SELF_TEST = "command/self_test"
+"""Where voiced sends a word to itself, to learn whether the broker's rules let commands through."""
+
+
 @dataclass(frozen=True, slots=True)
 class Topics:
     """The topics of one voiced by their full names."""
