@@ -128,6 +128,8 @@ async def at_home(
     clips: Clips | None = None,
     environment: Mapping[str, str] | None = None,
     ledger: Ledger | None = None,
+    diary: Diary | None = None,
+    supervised: bool = False,
     prices: Prices | None = None,
     today: Callable[[], datetime] = lambda: datetime.now(UTC),
     zone: tzinfo = UTC,
@@ -136,7 +138,7 @@ async def at_home(
 ) -> AsyncIterator[Home]:
     """A daemon at home; ``as_cloud``: the simulator stands where the configured endpoint would be."""
     config = config or config_for_tests()
-    microphone, ears, diary = ScriptedMicrophone(), ScriptedEars(), Diary()
+    microphone, ears, diary = ScriptedMicrophone(), ScriptedEars(), diary or Diary()
     speaker, settled = speaker or InstantSpeaker(), settled or Remembered()
     echo = echo or ScriptedEcho(full_duplex=config.audio.echo_cancellation == "off")
     secrets = Credentials(config.realtime, environment=environment or {}, new_identity=new_identity)
@@ -158,6 +160,7 @@ async def at_home(
                 resampler=Resampler,
                 clock=time.monotonic,
                 means=Means(ledger=ledger or KeptLedger(), prices=prices or load_prices(""), zone=zone),
+                supervised=supervised,
                 clips=clips,
             ),
             reports,

@@ -20,6 +20,7 @@ from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.core.mqtt.commands import Message
 from voiced.core.states import Rules
 from voiced.edge.resample import resample
+from voiced.errors import RestartError
 from voiced.profileconfig import ProfileConfig
 from voiced.simulator import Connection, Refusal, Turn
 
@@ -321,6 +322,32 @@ async def test_a_bad_command_is_answered_and_survived(topic: str, payload: str, 
         answer = await home.command(topic, payload)
         assert (answer["ok"], answer["error"]["code"]) == (False, code)
         assert (await home.command("command/ping"))["ok"]
+
+
+async def test_a_new_conversation_ends_the_old_one_and_remembers_nothing() -> None:
+    async with at_home() as home:
+        await home.command("command/ask", "What time is it?")
+        await home.until_idle()
+        assert (await home.command("command/new_conversation", "PRESS"))["ok"]
+        await home.command("command/ask", "And tomorrow?")
+        asked = home.simulator.sessions[1].received("conversation.item.create")
+        assert [item["item"]["content"][0]["text"] for item in asked] == ["And tomorrow?"]
+        await home.until_idle()
+        await home.command("command/listen")
+        await home.until_told("started", "event/session", 3)
+        assert (await home.command("command/new_conversation"))["ok"]
+        assert (await home.until_told("ended", "event/session", 3))["reason"] == "command"
+
+
+async def test_told_to_restart_it_ends_so_that_systemd_starts_it_again() -> None:
+    async with at_home() as home:
+        refused = await home.command("command/restart")
+        assert "does not run as a systemd service" in refused["error"]["message"]
+    async with at_home(supervised=True) as home:
+        assert (await home.command("command/restart"))["ok"]
+        with pytest.raises(RestartError) as caught:
+            await home.running
+        assert caught.value.exit_status == 75
 
 
 async def test_leaving_closes_the_session_politely() -> None:

@@ -2,13 +2,15 @@
 
 import json
 import math
+import os
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -19,16 +21,20 @@ from voiced.core.mqtt import (
     Get,
     Listen,
     Message,
+    NewConversation,
     Ping,
     RefusedCommandError,
     Reply,
+    Restart,
     Say,
     SetSettings,
     Stop,
     Topics,
+    actions,
     parse,
 )
 from voiced.errors import CommandError
+from voiced.mqttcommands import SCHEMA
 
 KITCHEN = Topics("voiced", "kitchen")
 OURS = Reply("voiced/kitchen/response")
@@ -47,7 +53,7 @@ KEYS = {
     "usage": "since turns sessions tokens cost uploaded_s",
     "health": "time problems cloud microphone speaker overruns rss_mb cpu_percent cpu_temperature mqtt last_error wake"
     " echo",
-    "info": "id version started host platform provider model base_topic wake_words voices personas features",
+    "info": "contract id version started host platform provider model base_topic wake_words voices personas features",
     "event/wake": "event_type time wake_word score source threshold action",
     "event/session": "event_type time session reason turns",
     "event/turn": (
@@ -188,6 +194,7 @@ SAMPLES = [
     ),
     mqtt.Health(time=NOON, cloud="ok", microphone="ok", speaker="ok", rss_mb=0, cpu_percent=0),
     mqtt.Info(
+        contract=mqtt.CONTRACT,
         id="kitchen",
         version="0.1.0",
         started=NOON,
@@ -268,6 +275,61 @@ def test_discovery_and_birth_follow_the_prefix() -> None:
     assert topics.command("home/voice/attic-22/command/stop") is None
 
 
+def test_the_contract_is_shipped() -> None:
+    """With VOICED_GOLDEN=write set, writes the file instead. A change that breaks readers needs another CONTRACT."""
+    text = json.dumps(mqtt.contract(), indent=1, ensure_ascii=False) + "\n"
+    if os.environ.get("VOICED_GOLDEN") == "write":
+        SCHEMA.write_text(text, encoding="utf-8")
+    assert SCHEMA.read_text(encoding="utf-8") == text
+
+
+def test_the_readme_has_the_reference() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    assert mqtt.reference() in readme
+    assert actions.reference() in readme
+
+
+@pytest.mark.parametrize("name", ["set", "get", *(f"command/{action.name}" for action in actions.ACTIONS)])
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_what_fits_the_schema_of_a_command_is_understood(name: str, data: st.DataObject) -> None:
+    schema = mqtt.contract()["commands"][name]
+    jsonschema.Draft202012Validator.check_schema(schema)
+    fields = {
+        key: data.draw(valid(part))
+        for key, part in schema["properties"].items()
+        if data.draw(st.booleans()) or key in schema.get("required", ())
+    }
+    if name == "set":
+        fields = {"volume": 5, **fields}
+    jsonschema.Draft202012Validator(schema).validate(fields)
+    try:
+        command = parse(Message(f"voiced/kitchen/{name}", json.dumps(fields).encode()), KITCHEN)
+    except RefusedCommandError as exc:
+        said = str(exc)
+    else:
+        said = "" if not command.reply.ignored else "ignored"
+    assert not said or re.search("NUL|is empty", said)  # which a schema cannot say
+
+
+def valid(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """Values that fit one of our own small schemas."""
+    if "anyOf" in schema:
+        return st.one_of(*(valid(part) for part in schema["anyOf"]))
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"])
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    low, high = schema.get("minimum"), schema.get("maximum")
+    made = {
+        "string": st.text(st.characters(exclude_categories=["Cs"]), min_size=schema.get("minLength", 0), max_size=40),
+        "number": st.floats(low, high, allow_nan=False, allow_infinity=False),
+        "integer": st.integers(-(10**17) if low is None else low, 10**17 if high is None else high),
+        "null": st.none(),
+        "array": st.lists(valid(schema["items"]), min_size=1) if "items" in schema else st.nothing(),
+    }
+    return st.one_of(*(made[kind] for kind in kinds))
+
+
 # --- commands ---
 
 
@@ -281,6 +343,8 @@ def test_discovery_and_birth_follow_the_prefix() -> None:
         ("command/stop", "PRESS", Stop(OURS)),
         ("command/stop", "{}", Stop(OURS)),
         ("command/end", "press", End(OURS)),
+        ("command/new_conversation", "PRESS", NewConversation(OURS)),
+        ("command/restart", "", Restart(OURS)),
         ("command/ping", "", Ping(OURS)),
         ("command/ping", '{"id": 42}', Ping(Reply(OURS.topic, None, "42"))),
         ("command/say", " Grüße, Küche! \n", Say(OURS, "Grüße, Küche!")),
@@ -325,7 +389,7 @@ def test_commands_are_understood(topic: str, payload: str, command: mqtt.Command
 @pytest.mark.parametrize(
     ("topic", "payload", "code", "says"),
     [
-        ("command/fly", "", "unknown_action", "known are listen, stop, end, say, ask, ping"),
+        ("command/fly", "", "unknown_action", "known are listen, stop, end, new_conversation, say, ask, restart, ping"),
         ("command/set", "{}", "unknown_action", "no action set"),
         ("command", '{"action": "fly"}', "unknown_action", "no action fly"),
         ("command", "", "invalid", '"action" is missing'),

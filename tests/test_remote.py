@@ -6,7 +6,18 @@ from typing import Any
 
 import pytest
 
-from tests.mosquitto import KITCHEN, Door, config, connected, make_broker, obeyed
+from tests.mosquitto import (
+    AVAILABILITY,
+    DISCOVERY,
+    KITCHEN,
+    Door,
+    Neighbour,
+    config,
+    connected,
+    eventually,
+    make_broker,
+    obeyed,
+)
 from voiced.core import mqtt
 from voiced.edge.mosquitto import Mosquitto
 from voiced.edge.remote import RemoteControl
@@ -71,6 +82,35 @@ async def test_it_is_refused_in_words(tmp_path: Path) -> None:
     async with Mosquitto(tmp_path, ["allow_anonymous true", f"acl_file {rules}"]) as guarded:
         with pytest.raises(CommandError, match="check its access rules"):
             await asyncio.to_thread(remotely, guarded.port, "ping")
+
+
+async def test_a_device_that_is_no_more_is_taken_out_first_of_home_assistant_then_of_the_broker(
+    mosquitto: Mosquitto,
+) -> None:
+    def remove() -> list[str]:
+        with RemoteControl(config(mosquitto.port), KITCHEN, leftovers=True) as remote:
+            return remote.remove()
+
+    async with Neighbour(mosquitto.port) as neighbour:
+        async with make_broker(mosquitto.port, discovery="{}") as broker:
+            broker.keep("state", "{}")
+            await connected(broker)
+            await eventually(lambda: neighbour.last(AVAILABILITY) == "online", "online")
+            with pytest.raises(CommandError, match="is running and would come back"):
+                await asyncio.to_thread(remove)
+        await neighbour.send("homeassistant/sensor/voiced_kitchen/state/config", "{}", retain=True)
+        await neighbour.send("voiced/attic/state", "a neighbour's", retain=True)
+        topics = await asyncio.to_thread(remove)
+        assert topics == [
+            DISCOVERY,
+            "homeassistant/sensor/voiced_kitchen/state/config",
+            AVAILABILITY,
+            "voiced/kitchen/state",
+        ]
+        assert await asyncio.to_thread(remove) == []
+    async with Neighbour(mosquitto.port) as late:
+        await eventually(lambda: late.on("voiced/attic/state"), "what is not ours stays")
+        assert [heard.topic for heard in late.heard] == ["voiced/attic/state"]
 
 
 async def test_it_speaks_the_older_protocol_too(mosquitto: Mosquitto) -> None:

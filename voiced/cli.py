@@ -95,19 +95,26 @@ def _simulate(options: argparse.Namespace) -> int:
 
 
 def _remote(options: argparse.Namespace, action: str, **fields: object) -> Any:
-    from voiced.core.mqtt.topics import Topics
-    from voiced.edge.remote import RemoteControl
+    from voiced.mqttcommands import remote_control
 
-    config = _config(options)
-    if not config.mqtt.host:
-        raise CommandError("mqtt.host is empty, and commands reach the daemon over MQTT only", code="unavailable")
-    topics = Topics(config.mqtt.base_topic, config.device.id, config.mqtt.discovery_prefix)
-    with RemoteControl(config.mqtt, topics) as remote:
+    with remote_control(_config(options)) as remote:
         if action == "status":
             return remote.status()
         if action == "set":
             return remote.set(**fields)
         return remote.command(action, **fields)  # type: ignore[arg-type]  # patience_s is among them
+
+
+def _mqtt(options: argparse.Namespace) -> int:
+    from voiced import mqttcommands
+
+    if options.what == "schema":
+        print(mqttcommands.schema())
+    elif options.what == "blueprints":
+        mqttcommands.blueprints(options.name_of_one, say=print)
+    else:
+        mqttcommands.remove(_config(options), say=_say)
+    return 0
 
 
 def _listen(options: argparse.Namespace) -> int:
@@ -310,6 +317,9 @@ def _parser() -> argparse.ArgumentParser:
     add("unmute", _mute, "open it again")
     add("volume", _volume, "set the loudness of a running daemon").add_argument("percent", type=int)
     add("status", _status, "say how a running daemon is").add_argument("--json", action="store_true")
+    mqtt = add("mqtt", _mqtt, "show the MQTT contract or Home Assistant blueprints, or remove the device")
+    mqtt.add_argument("what", choices=["schema", "blueprints", "remove"])
+    mqtt.add_argument("name_of_one", nargs="?", metavar="BLUEPRINT", help="blueprints: which one to print")
     simulate = add("simulate", _simulate, "run the simulator of the Realtime service alone")
     simulate.add_argument("--port", type=int, default=8765)
     simulate.add_argument("--scenario", type=Path, metavar="FILE", help="what it says, TOML or JSON")

@@ -13,8 +13,8 @@ from voiced.core.settings import changed, remembered
 from voiced.core.states import Asked, Called, ChimeKind, Ended, Event, Woken
 from voiced.core.wake import NearMiss, Wake
 from voiced.core.words import is_active, word_named
-from voiced.errors import CommandError
-from voiced.ports import Settled, Speaker
+from voiced.errors import CommandError, RestartError
+from voiced.parts import Parts
 from voiced.reports import Reports
 from voiced.scribe import Scribe
 from voiced.spending import Spending
@@ -32,10 +32,8 @@ class Desk:
     """Publishes settings and answers."""
     scribe: Scribe
     """Answers what takes a turn."""
-    settled: Settled
-    """Remembers settings."""
-    speaker: Speaker
-    """Asked whether anything can be heard."""
+    parts: Parts
+    """Remember settings, and know whether anything can be heard."""
     spending: Spending
     """Knows whether the budget is used up."""
     step: Callable[[Event], None]
@@ -52,13 +50,18 @@ class Desk:
     def __post_init__(self) -> None:
         mqtt = self.config.mqtt
         self._topics = Topics(mqtt.base_topic, self.config.device.id, mqtt.discovery_prefix)
-        self._saved = self.settled.load()
+        self._saved = self.parts.settled.load()
         self.settings = remembered(self.config, self._saved)
 
     # --- commands -----------------------------------------------------------------------------------------------------
 
     def obey(self, message: commands.Message) -> None:
-        """Do what ``message`` says, or answer why not."""
+        """Do what ``message`` says, or answer why not.
+
+        Raises:
+            RestartError: If it says so.
+
+        """
         try:
             command = parse(message, self._topics)
         except CommandError as exc:
@@ -74,6 +77,10 @@ class Desk:
                 self.reports.obeyed(command)
             case commands.Ping():
                 self.reports.obeyed(command)
+            case commands.NewConversation():
+                self._start_over(command)
+            case commands.Restart():
+                self._restart(command)
             case _:
                 self._pass_on(command)
 
@@ -85,7 +92,7 @@ class Desk:
                 request=request,
                 settings=self.settings,
                 profiles=self.config.profiles,
-                dumb=self.speaker.problem,
+                dumb=self.parts.speaker.problem,
             )
         except CommandError as exc:
             self.scribe.refuse(request, exc)
@@ -109,6 +116,20 @@ class Desk:
             self.scribe.refuse(event.request, CommandError(refusal, code="unavailable"))
         self.chime("error")
 
+    def _start_over(self, command: commands.NewConversation) -> None:
+        self.scribe.forget()
+        self.step(Ended("command"))
+        self.reports.obeyed(command)
+
+    def _restart(self, command: commands.Restart) -> None:
+        if not self.parts.supervised:
+            why = "nobody would start it again: it does not run as a systemd service"
+            self.reports.refused(command, CommandError(why, code="unavailable"))
+            return
+        logger.info("told to start again")
+        self.reports.obeyed(command)
+        raise RestartError("told to start again")
+
     def _set(self, command: commands.SetSettings) -> None:
         try:
             settings = changed(self.settings, command, self.config)
@@ -123,7 +144,7 @@ class Desk:
         before, self.settings = self.settings, settings
         # Only what somebody set is kept, so that a new configuration holds for all the rest.
         self._saved = {**self._saved, **{key: getattr(settings, key) for key in named}}
-        self.settled.save(self._saved)
+        self.parts.settled.save(self._saved)
         self.reports.settings(settings)
         self.apply(before, settings)
 

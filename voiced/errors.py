@@ -8,6 +8,7 @@
     * :exc:`ServiceError`: the Realtime service is away; the next wake tries again.
         * :exc:`RefusedError`: it said no; trying again without a change is useless.
     * :exc:`ProtocolError`: a message of the service lacks what it must have.
+    * :exc:`RestartError`: the daemon was told to end and be started again; exit status 75, at which systemd does so.
     * :exc:`CommandError`: somebody sent a command that cannot be obeyed; answered, never fatal.
 """
 
@@ -71,6 +72,12 @@ class RefusedError(ServiceError):
 
 class ProtocolError(VoicedError):
     """A message of the service is not what the protocol says."""
+
+
+class RestartError(VoicedError):
+    """The daemon ends, to be started again."""
+
+    exit_status = 75
 
 
 class CommandError(VoicedError):

@@ -19,7 +19,7 @@ from voiced.core.ears import Ears
 from voiced.core.echo.uncancelled import HalfDuplex, Open
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.core.mqtt import payloads
-from voiced.core.mqtt.topics import Topics
+from voiced.core.mqtt.topics import CONTRACT, Topics
 from voiced.core.playout import PlayoutEvent
 from voiced.core.profiles import ignored
 from voiced.core.realtime.endpoint import Endpoint, endpoint
@@ -164,6 +164,7 @@ async def opened(
                 resampler=Resampler,
                 clock=time.monotonic,
                 means=Means(ledger=book, prices=prices, zone=local_zone(environ)),
+                supervised="NOTIFY_SOCKET" in environ,
                 clips=clips if config.wake.clips else None,
             ),
             reports,
@@ -318,6 +319,7 @@ def _clips(config: Config, usual: Path) -> ClipFolder | None:
 
 def _info(config: Config) -> payloads.Info:
     return payloads.Info(
+        contract=CONTRACT,
         id=config.device.id,
         version=__version__,
         started=datetime.now(UTC),

@@ -26,5 +26,7 @@ class Parts:
     clock: Clock
     means: Means
     """Ledger and prices."""
+    supervised: bool = False
+    """Whether somebody starts the daemon again if it ends."""
     clips: Clips | None = None
     """Keeps recordings of wakes and near misses; ``None``: nobody does."""

@@ -1,5 +1,6 @@
 """Writes conversations down: turns as they are published, and the memory that the next session is told."""
 
+import math
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -47,6 +48,7 @@ class Scribe:
         self._price = price
         self._book = TurnBook()
         self._memories: dict[str | None, deque[tuple[float, str, str]]] = {}
+        self._forgotten = -math.inf
         self._requests: dict[int, commands.Command] = {}
         self._wake_word: str | None = None
         self.session = ""
@@ -145,7 +147,7 @@ class Scribe:
         for draft in self._book.finished(now, session_over=idle):
             turn = draft.turn()
             self._reports.turn_ended(turn)
-            if turn.user.text and turn.assistant.text:
+            if turn.user.text and turn.assistant.text and draft.began > self._forgotten:
                 self._memory(draft.profile).append((now, turn.user.text, turn.assistant.text))
             command = self._requests.pop(draft.request, None) if draft.request is not None else None
             if command is not None:
@@ -158,6 +160,11 @@ class Scribe:
             if self._clock() - over < MEMORY_S:
                 told += [wire.CreateMessage("user", user), wire.CreateMessage("assistant", answer)]
         return told
+
+    def forget(self) -> None:
+        """Forget all turns so far: no session is told of them."""
+        self._memories.clear()
+        self._forgotten = self._clock()
 
     def _memory(self, profile: str) -> deque[tuple[float, str, str]]:
         """Return the profile's own memory, or the shared one."""

@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -28,8 +29,12 @@ class RemoteControl:
     reached the daemon.
     """
 
-    def __init__(self, config: MqttConfig, topics: Topics) -> None:
+    def __init__(self, config: MqttConfig, topics: Topics, *, leftovers: bool = False) -> None:
+        """Prepare; ``leftovers``: :meth:`remove` is to be called."""
         self._config = config
+        self._leftovers = (f"{topics.root}/#", *topics.discoveries) if leftovers else ()
+        self._retained: set[str] = set()
+        self._confirmed: dict[int, str | None] = {}
         self._topics = topics
         self._name = f"voiced-control-{secrets.token_hex(6)}"
         self._answers = topics.own(f"response/{self._name}")
@@ -95,6 +100,28 @@ class RemoteControl:
         """
         return self._request("set", settings, ANSWER_PATIENCE_S)
 
+    def remove(self) -> list[str]:
+        """Take the device out of Home Assistant, then clear every topic that it left at the broker; return them.
+
+        Raises:
+            CommandError: If the daemon is running, or the broker does not take it.
+
+        """
+        if self._values.get("availability") == "online":
+            raise CommandError(
+                f"voiced {self._topics.id!r} is running and would come back at once; stop it first", code="busy"
+            )
+        own = f"{self._topics.root}/"
+        # Home Assistant first: without their discovery, entities do not see their topics become empty
+        topics = sorted(self._retained, key=lambda topic: (topic.startswith(own), topic))
+        for topic in topics:
+            number = self._link.publish(topic, "", retain=True)
+            if not self._wait(partial(self._confirmed.__contains__, number), ANSWER_PATIENCE_S):
+                raise CommandError(f"the MQTT broker does not answer; {topic} is not cleared", code="failed")
+            if (fault := self._confirmed[number]) is not None:
+                raise CommandError(f"{topic}: {brokerlogin.untaken(self._config, fault)}", code="failed")
+        return topics
+
     def _request(self, topic: str, fields: Mapping[str, object], patience_s: float) -> Mapping[str, Any]:
         if self.status()["availability"] != "online":
             raise CommandError(
@@ -148,6 +175,7 @@ class RemoteControl:
                 self._answers,
                 self._topics.own("response"),  # where MQTT 3.1.1 is answered
                 *(self._topics.own(name) for name in _PUBLISHES),
+                *self._leftovers,
             ),
             listener=self,
             post=self._news.put,
@@ -194,10 +222,13 @@ class RemoteControl:
         self._deaf = filters
 
     def confirmed(self, number: int, fault: str | None) -> None:
-        """Take it that the broker has a message; the daemon's answer is what counts."""
+        """Take it that the broker has a message, or refused it."""
+        self._confirmed[number] = fault
 
-    def got(self, message: Message, *, retained: bool) -> None:  # noqa: ARG002 - both kinds are read
+    def got(self, message: Message, *, retained: bool) -> None:
         """Take a message."""
+        if retained and message.payload:
+            self._retained.add(message.topic)
         name = message.topic.removeprefix(f"{self._topics.root}/")
         if name == "availability":
             self._values[name] = message.payload.decode(errors="replace")

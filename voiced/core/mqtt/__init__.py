@@ -4,6 +4,7 @@
 :mod:`~voiced.core.mqtt.commands` what comes in, and :mod:`~voiced.core.mqtt.parsing` reads it.
 """
 
+from voiced.core.mqtt.actions import JsonSchema
 from voiced.core.mqtt.commands import (
     Ask,
     Command,
@@ -11,9 +12,11 @@ from voiced.core.mqtt.commands import (
     Get,
     Listen,
     Message,
+    NewConversation,
     Ping,
     RefusedCommandError,
     Reply,
+    Restart,
     Say,
     SetSettings,
     Stop,
@@ -50,9 +53,10 @@ from voiced.core.mqtt.payloads import (
     WakeEvent,
     moment,
 )
-from voiced.core.mqtt.topics import TABLE, JsonSchema, Topic, Topics, reference, schemas
+from voiced.core.mqtt.topics import CONTRACT, TABLE, Topic, Topics, contract, reference, schemas
 
 __all__ = [
+    "CONTRACT",
     "LARGEST_PAYLOAD",
     "TABLE",
     "Ask",
@@ -71,12 +75,14 @@ __all__ = [
     "Latency",
     "Listen",
     "Message",
+    "NewConversation",
     "Payload",
     "Ping",
     "Problem",
     "RefusedCommandError",
     "Reply",
     "Response",
+    "Restart",
     "Say",
     "SessionEvent",
     "SetSettings",
@@ -96,6 +102,7 @@ __all__ = [
     "Wake",
     "WakeCount",
     "WakeEvent",
+    "contract",
     "failed",
     "moment",
     "parse",

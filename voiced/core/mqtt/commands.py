@@ -75,6 +75,20 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
+class NewConversation:
+    """End the conversation, and forget what was said before."""
+
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """End, to be started again."""
+
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
 class Say:
     """Speak a text word for word."""
 
@@ -141,12 +155,14 @@ class Ping:
     reply: Reply
 
 
-Command: TypeAlias = Listen | Stop | End | Say | Ask | SetSettings | Get | Ping
+Command: TypeAlias = Listen | Stop | End | NewConversation | Restart | Say | Ask | SetSettings | Get | Ping
 
 _NAMES: Mapping[type, str] = {
     Listen: "listen",
     Stop: "stop",
     End: "end",
+    NewConversation: "new_conversation",
+    Restart: "restart",
     Say: "say",
     Ask: "ask",
     SetSettings: "set",

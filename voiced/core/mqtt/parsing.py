@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NoReturn, TypeAlias, cast
 
+from voiced.core.mqtt.actions import ACTIONS, LISTEN_RANGE_S, LONGEST_NAME, LONGEST_TEXT, keys
 from voiced.core.mqtt.commands import (
     Ask,
     Command,
@@ -17,9 +18,11 @@ from voiced.core.mqtt.commands import (
     Get,
     Listen,
     Message,
+    NewConversation,
     Ping,
     RefusedCommandError,
     Reply,
+    Restart,
     Say,
     SetSettings,
     Stop,
@@ -30,11 +33,6 @@ from voiced.errors import CommandError
 
 LARGEST_PAYLOAD = 65_536
 """Bytes of a command."""
-LONGEST_TEXT = 8_000
-"""Characters of a text to say or ask."""
-LONGEST_NAME = 128
-"""Characters of an ``id`` or the name of a profile."""
-LISTEN_RANGE_S = (1.0, 60.0)
 
 _ON = frozenset({"on", "true", "1"})
 _OFF = frozenset({"off", "false", "0"})
@@ -64,7 +62,7 @@ def parse(message: Message, topics: Topics) -> Command:
                 known = ", ".join(_ACTIONS)
                 _refuse(f"there is no action {_shown(action)}; known are {known}", "unknown_action")
         if fields is not None and action != "set":  # which refuses what it does not know
-            reply = replace(reply, ignored=tuple(_shown(key) for key in fields if key not in _KEYS[action])[:20])
+            reply = replace(reply, ignored=tuple(_shown(key) for key in fields if key not in keys(action))[:20])
         return _READERS[action](text, fields, reply)
     except CommandError as exc:
         raise RefusedCommandError(
@@ -214,6 +212,16 @@ def _end(text: str, fields: _Fields, reply: Reply) -> End:
     return End(reply)
 
 
+def _new_conversation(text: str, fields: _Fields, reply: Reply) -> NewConversation:
+    _nothing("new_conversation", text, fields)
+    return NewConversation(reply)
+
+
+def _restart(text: str, fields: _Fields, reply: Reply) -> Restart:
+    _nothing("restart", text, fields)
+    return Restart(reply)
+
+
 def _ping(text: str, fields: _Fields, reply: Reply) -> Ping:
     _nothing("ping", text, fields)
     return Ping(reply)
@@ -309,19 +317,12 @@ _READERS: Mapping[str, _Reader] = {
     "listen": _listen,
     "stop": _stop,
     "end": _end,
+    "new_conversation": _new_conversation,
     "say": _say,
     "ask": _ask,
+    "restart": _restart,
     "ping": _ping,
     "get": _get,
     "set": _set,
 }
-_KEYS: Mapping[str, frozenset[str]] = {
-    "listen": frozenset({"timeout_s", "profile", "persona"}),
-    "stop": frozenset(),
-    "end": frozenset(),
-    "say": frozenset({"text", "interrupt"}),
-    "ask": frozenset({"text", "instructions", "listen_after"}),
-    "ping": frozenset(),
-    "get": frozenset({"topics"}),
-}
-_ACTIONS = tuple(name for name in _READERS if name not in {"get", "set"})
+_ACTIONS = tuple(action.name for action in ACTIONS)

@@ -326,6 +326,8 @@ class Health(Payload):
 class Info(Payload):
     """``info``: what does not change while it runs."""
 
+    contract: int
+    """Version of topics and payloads, see ``voiced mqtt schema``."""
     id: str
     version: str
     started: Time

@@ -4,12 +4,14 @@ Subscriptions, publishing, JSON Schemas, the reference in the README and Home As
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal
 
-from voiced.core.mqtt import payloads
+from voiced.core.mqtt import actions, payloads
+from voiced.core.mqtt.actions import JsonSchema
 from voiced.core.mqtt.payloads import Payload
 
-JsonSchema: TypeAlias = dict[str, Any]
+CONTRACT = 1
+"""Version of topics and payloads. Later ones may add topics and keys without another number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,11 @@ class Topics:
         return f"{self.discovery_prefix}/device/voiced_{self.id}/config"
 
     @property
+    def discoveries(self) -> tuple[str, ...]:
+        """Filters of all topics where Home Assistant, or who does as it does, may have been told of this device."""
+        return (self.discovery, f"{self.discovery_prefix}/+/voiced_{self.id}/+/config")
+
+    @property
     def birth(self) -> str:
         """Where Home Assistant says that it has started."""
         return f"{self.discovery_prefix}/status"
@@ -119,6 +126,8 @@ def published(name: str) -> Topic:
 
 _PUBLISHED = {topic.name: topic for topic in TABLE if topic.direction == "out"}
 
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
 RETAINED = tuple(topic.name for topic in TABLE if topic.retain and topic.payload is not None)
 """Names of the topics that hold a latest value, which ``get`` can ask for."""
 
@@ -127,11 +136,32 @@ def schemas() -> dict[str, JsonSchema]:
     """Return the JSON Schema (2020-12) of each JSON payload published, by topic name."""
     return {
         topic.name: {
-            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "$schema": _DIALECT,
             **topic.payload.model_json_schema(mode="serialization"),
         }
         for topic in TABLE
         if topic.payload is not None
+    }
+
+
+def contract() -> JsonSchema:
+    """Return the whole contract as one document: each topic with its schema, and what each command takes."""
+    payload_schemas, commands = schemas(), actions.schemas(RETAINED)
+    return {
+        "contract": CONTRACT,
+        "prefix": "<base>/<id>/",
+        "topics": {
+            topic.name: {
+                "direction": topic.direction,
+                "meaning": topic.meaning,
+                "retained": topic.retain,
+                "qos": topic.qos,
+                "payload": payload_schemas.get(topic.name),
+            }
+            for topic in TABLE
+            if not topic.everyone
+        },
+        "commands": {name: {"$schema": _DIALECT, **schema} for name, schema in commands.items()},
     }
 
 

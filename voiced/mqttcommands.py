@@ -1,0 +1,62 @@
+"""What the command line does about MQTT: the contract as a file, blueprints for Home Assistant, and taking leave."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from voiced.config import Config
+from voiced.core.mqtt.topics import Topics
+from voiced.edge.remote import RemoteControl
+from voiced.errors import CommandError, VoicedError
+
+SCHEMA = Path(__file__).with_name("mqtt.schema.json")
+BLUEPRINTS = Path(__file__).with_name("blueprints")
+
+
+def schema() -> str:
+    """Return the contract of this version, JSON."""
+    return SCHEMA.read_text(encoding="utf-8").rstrip()
+
+
+def blueprints(name: str | None, *, say: Callable[[str], None]) -> None:
+    """Print one blueprint, or what there are.
+
+    Raises:
+        VoicedError: If there is none of that name.
+
+    """
+    found = {path.stem: path for path in sorted(BLUEPRINTS.glob("*.yaml"))}
+    if name is None:
+        for stem, path in found.items():
+            title = next(line for line in path.read_text(encoding="utf-8").splitlines() if "name:" in line)
+            say(f"{stem:<24} {title.partition('name:')[2].strip()}")
+        return
+    if name not in found:
+        raise VoicedError(f'there is no blueprint "{name}"; there are: {", ".join(found)}')
+    say(found[name].read_text(encoding="utf-8").rstrip())
+
+
+def remove(config: Config, *, say: Callable[[str], None]) -> None:
+    """Take the device out of Home Assistant and clear what it left at the broker.
+
+    Raises:
+        CommandError: If the daemon is running, or there is no way to the broker.
+
+    """
+    with remote_control(config, leftovers=True) as remote:
+        for topic in (topics := remote.remove()):
+            say(f"cleared {topic}")
+        if not topics:
+            say(f"the MQTT broker knows nothing of {config.device.id!r}")
+
+
+def remote_control(config: Config, *, leftovers: bool = False) -> RemoteControl:
+    """Return a way to the daemon, to be entered.
+
+    Raises:
+        CommandError: If there is no broker.
+
+    """
+    if not config.mqtt.host:
+        raise CommandError("mqtt.host is empty, and commands reach the daemon over MQTT only", code="unavailable")
+    topics = Topics(config.mqtt.base_topic, config.device.id, config.mqtt.discovery_prefix)
+    return RemoteControl(config.mqtt, topics, leftovers=leftovers)
