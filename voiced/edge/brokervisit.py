@@ -58,6 +58,9 @@ class _Visitor:
         """Take it that there is no connection."""
         self.is_out = True
 
+    def deaf_to(self, filters: tuple[str, ...]) -> None:
+        """Wait for what there is: whether Home Assistant's topic can be read shows in what comes."""
+
     def confirmed(self, number: int, fault: str | None) -> None:
         """Take it that the broker has what we sent, or may not take it from us."""
         if fault is None:
