@@ -75,7 +75,7 @@ unshare --mount --pid --fork --kill-child --mount-proc --propagation private bas
   chmod 755 "$root/usr/sbin/policy-rc.d"
   mount -t proc proc "$root/proc"
   if ! chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive bash -c "apt-get -q update &&
-      apt-get -q -y --no-install-recommends install systemd systemd-sysv dbus libasound2-plugins" >"$run/apt" 2>&1; then
+      apt-get -q -y --no-install-recommends install systemd systemd-sysv dbus libpam-systemd libasound2-plugins libportaudio2 python3-venv" >"$run/apt" 2>&1; then
     tail -n 15 "$run/apt" >&2
     exit 1
   fi

@@ -248,10 +248,17 @@ async def _watch(house: House, supervisor: Supervisor) -> None:
         is_well = now - last_frame < DEAF_S or missing is not None
         if is_well and supervisor.watchdog_s is not None:
             supervisor.alive()
-        if is_ready and (said := missing or house.daemon.status) != status:
+        if is_ready and (said := _status(house, missing)) != status:
             status = said
             supervisor.status(status)
         await asyncio.sleep(BEAT_S)
+
+
+def _status(house: House, missing: str | None) -> str:
+    """Return the line that ``systemctl status`` shows."""
+    last = house.reports.last_wake
+    woken = f"; last wake: {last.wake_word} at {last.time:%Y-%m-%d %H:%M:%S} UTC" if last else ""
+    return (missing or house.daemon.status) + woken
 
 
 async def _broker(config: Config, state: Path, parts: AsyncExitStack) -> Broker:

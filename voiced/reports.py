@@ -30,6 +30,8 @@ class Reports:
     today: Callable[[], datetime]
     """The time of day, with its zone."""
     cloud: str = "ok"
+    last_wake: payloads.Wake | None = None
+    """The last wake word accepted since the start."""
     _problems: dict[str, payloads.Problem] = field(default_factory=dict)
     _last_error: payloads.LastError | None = None
     _stale: bool = True
@@ -92,7 +94,8 @@ class Reports:
             "threshold": wake.threshold,
             "action": action,
         }
-        self.broker.keep("wake", payloads.Wake.model_validate(heard).json_text())
+        self.last_wake = payloads.Wake.model_validate(heard)
+        self.broker.keep("wake", self.last_wake.json_text())
         self._woken(payloads.WakeEvent.model_validate({**heard, "event_type": "detected"}))
 
     def near_miss(self, near: NearMiss) -> None:
