@@ -242,15 +242,15 @@ upgrade() {
   quietly "setting the old one aside" cp -a --reflink=auto "$home" "$former"
   local old_unit=
   if [[ -e $unit ]]; then old_unit=$(cat "$unit"); fi
-  back() { # the old one again, running
+  back() { # the old one again; it still runs, unless its unit was replaced
     rm -rf "$home"
     mv "$former" "$home"
-    if [[ $old_unit ]]; then printf '%s\n' "$old_unit" >"$unit"; fi
-    if has_systemd; then
+    if [[ $old_unit && $old_unit != "$(cat "$unit")" ]]; then printf '%s\n' "$old_unit" >"$unit"; fi
+    if [[ ${replaced:-} ]] && has_systemd; then
       "${manager[@]}" daemon-reload
-      quietly "starting the old one again" "${manager[@]}" restart voiced.service || true
+      quietly "starting the old one again" "${manager[@]}" restart voiced.service || say "  (it does not start either)"
     fi
-    fail "$1; $(version) is back and $(has_systemd && echo runs || echo in place)."
+    fail "$1; $(version) is back."
   }
   local status=0 problems
   set +e # an "if" around it would let failures inside pass
@@ -267,6 +267,7 @@ upgrade() {
     back "the new one does not take $settings/config.toml (above)"
   fi
   put_configuration
+  local replaced=yes
   if ! put_unit; then
     journalctl ${user:+--user} --unit voiced --no-pager --lines 10 --output cat >&2 || true
     back "the new one does not start (above)"
