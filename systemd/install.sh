@@ -6,7 +6,7 @@
 #   systemd/install.sh --upgrade       update what is installed; if the new one refuses your configuration or does not
 #                                      start, the old one comes back (with --user: yours)
 #   systemd/install.sh --secret NAME   store a key for the service, typed or from standard input, sealed where systemd
-#                                      can: azure_openai_api_key, openai_api_key, realtime_key or mqtt_password
+#                                      can: azure_openai_api_key, openai_api_key, mqtt_password (no NAME lists all)
 #   systemd/install.sh --uninstall     take it away; configuration and state stay (with --user: yours)
 #           --uninstall --purge        and take those away too, secrets as well
 #   systemd/install.sh --demo [ARG..]  only show the demo: one whole conversation, no account or microphone needed;
@@ -47,7 +47,8 @@ while [[ $# -gt 0 ]]; do
     --purge) purge=yes ;;
     --secret)
       task=secret secret=${2:-}
-      [[ $secret =~ ^(azure_openai_api_key|openai_api_key|realtime_key|mqtt_password)$ ]] || wrong "no secret ${secret:-without a name} here."
+      known=$(sed -n 's/^LoadCredential=\([a-z_]*\):.*/\1/p' "$checkout/systemd/voiced.service" | xargs)
+      [[ $secret && " $known " == *" $secret "* ]] || wrong "no secret ${secret:-without a name} here; there are: $known."
       shift
       ;;
     *) wrong "no option $1 here." ;;

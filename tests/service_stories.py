@@ -465,9 +465,9 @@ def test_a_secret_comes_from_the_store_and_goes_nowhere_else(service: Service) -
 
 def test_a_secret_is_stored_by_the_installer_and_sealed_where_systemd_can(service: Service) -> None:
     machine, secret = service.machine, "made-up-key-for-the-installer"
-    machine.write("/root/secret", secret + "\n", "600")
-    told = machine.run("sh", "-c", "/srv/voiced/systemd/install.sh --secret realtime_key </root/secret")
-    machine.run("rm", "/root/secret")
+    machine.write("/run/secret", secret + "\n", "600")
+    told = machine.run("sh", "-c", "/srv/voiced/systemd/install.sh --secret realtime_key </run/secret")
+    machine.run("rm", "/run/secret")
     assert secret not in told
     sealed = "/etc/credstore.encrypted/voiced.realtime_key"
     if "sealed" in told:

@@ -84,7 +84,7 @@ def test_without_a_terminal_nothing_is_asked() -> None:
         (["--nothing"], "no option"),
         (["--purge"], "--uninstall"),
         (["--secret"], "without a name"),
-        (["--secret", "root_password"], "root_password"),
+        (["--secret", "root_password"], "azure_client_secret"),
         (["--user", "--secret", "openai_api_key"], "key_file"),
     ],
 )
