@@ -1,6 +1,7 @@
 """Parts that behave like the real ones, without their devices: for stories about the whole daemon."""
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -75,10 +76,13 @@ class ScriptedEars:
         self.scores: tuple[float, ...] = (0.0,)
         self.words: tuple[WordRule, ...] = ()
         self.fed: list[Frame] = []
+        self.woken_at: list[float] = []
 
     def feed(self, frame: Frame) -> Wake | None:
         self.fed.append(frame)
         word = self.wakes_at.get(frame.end)
+        if word is not None:
+            self.woken_at.append(time.monotonic())
         return None if word is None else Wake(word, 0.9, 0.5, frame.end)
 
     def near_misses(self) -> list[NearMiss]:

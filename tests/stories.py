@@ -146,6 +146,12 @@ async def at_home(
         url = simulator.url_for(provider)
         cloud = config.realtime.model_copy(update={"endpoint": simulator.url} if as_cloud else {})
         where = endpoint(cloud, url=url)
+        service = RealtimeService(
+            where,
+            credentials,
+            named=lambda model: endpoint(cloud, url=url, model=model),
+            ca_file=cloud.ca_file,
+        )
         reports = Reports(broker=diary, config=config, machine=lambda: Load(1.0, 1.0, None), today=today)
         daemon = Daemon(
             config,
@@ -155,7 +161,7 @@ async def at_home(
                 echo=echo,
                 ears=ears,
                 speaker=speaker,
-                service=RealtimeService(where, credentials, named=lambda model: endpoint(cloud, url=url, model=model)),
+                service=service,
                 settled=settled,
                 resampler=Resampler,
                 clock=time.monotonic,
@@ -176,3 +182,4 @@ async def at_home(
         finally:
             running.cancel()
             await asyncio.wait([running])
+            await service.close()

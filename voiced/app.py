@@ -18,7 +18,7 @@ from voiced.core.frames import FRAME, MICROPHONE_RATE, Frame, seconds
 from voiced.core.mqtt import commands, payloads
 from voiced.core.playout import Drained as PlayoutDrained
 from voiced.core.playout import PlayoutEvent, Started
-from voiced.core.profiles import chimes, persona_at_first, rules, session_settings
+from voiced.core.profiles import chimes, deployment, persona_at_first, rules, session_settings
 from voiced.core.realtime import events as wire
 from voiced.core.realtime.codec import Dialect
 from voiced.core.realtime.refusal import harmless
@@ -50,7 +50,7 @@ from voiced.core.states import (
     visible,
 )
 from voiced.core.uplink import Uplink
-from voiced.core.wake import NearMiss, Wake
+from voiced.core.wake import NearMiss, Rising, Wake
 from voiced.core.words import word_rules
 from voiced.desk import Desk
 from voiced.errors import CommandError
@@ -82,8 +82,7 @@ class Daemon:
 
     def __init__(self, config: Config, dialect: Dialect, parts: Parts, reports: Reports) -> None:
         self._config, self._dialect = config, dialect
-        self._parts = parts
-        self._speaker = parts.speaker
+        self._parts, self._speaker = parts, parts.speaker
         self._clock = parts.clock
         self._reports = reports
         self._news: asyncio.Queue[tuple[int | None, News]] = asyncio.Queue()
@@ -98,7 +97,8 @@ class Daemon:
             service=parts.service, uplink=self._uplink, resampler=parts.resampler, post=self._post_of_session
         )
         words = [word.model for word in config.wake.words]
-        self._attention = Attention(parts.ears, post=self.post, clips=parts.clips, words=words)
+        near = config.realtime.prepare_at
+        self._attention = Attention(parts.ears, post=self.post, clips=parts.clips, words=words, rising_at=near)
         self._is_open, self._is_starting = False, True
         self._reason: str | None = None
         self._desk = Desk(
@@ -216,6 +216,8 @@ class Daemon:
                 self._desk.obey(news)
             case Wake() | NearMiss():
                 self._desk.heard(news)
+            case Rising(word):
+                self._sessions.prepare(deployment(self._config, word), idle=isinstance(self._state, Idle))
             case Started():
                 self._scribe.sounded()
             case PlayoutDrained():

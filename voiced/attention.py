@@ -9,7 +9,7 @@ from typing import Self, TypeAlias
 
 from voiced.core.evidence import Evidence
 from voiced.core.frames import FRAME, MICROPHONE_RATE, STEP, Frame
-from voiced.core.wake import NearMiss, Wake, WordRule
+from voiced.core.wake import NearMiss, Rising, Wake, WordRule
 from voiced.ports import Clips, Ears
 
 logger = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 MOST_WAITING = 10 * MICROPHONE_RATE // FRAME
 """Frames that wait for the ears at most. A machine that is ten seconds behind would answer a word long forgotten."""
 
-Heard: TypeAlias = Wake | NearMiss
+Heard: TypeAlias = Wake | NearMiss | Rising
 _Work: TypeAlias = Sequence[Frame] | Callable[[], None] | None
 
 
@@ -37,14 +37,26 @@ class Attention:
         post: Takes what was heard, in the event loop.
         clips: Keeps recordings of it; ``None``: nobody does.
         words: Names of the scores.
+        rising_at: Fraction of its threshold from which a score is told as rising; 0: never.
 
     """
 
-    def __init__(self, ears: Ears, *, post: Callable[[Heard], None], clips: Clips | None, words: Sequence[str]) -> None:
+    def __init__(
+        self,
+        ears: Ears,
+        *,
+        post: Callable[[Heard], None],
+        clips: Clips | None,
+        words: Sequence[str],
+        rising_at: float = 0.0,
+    ) -> None:
         self._ears = ears
         self._post = post
         self._clips = clips
         self._evidence = None if clips is None else Evidence(words)
+        self._rising_at = rising_at
+        self._risen: frozenset[str] = frozenset()
+        self._rules: tuple[WordRule, ...] = ()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._work: SimpleQueue[_Work] = SimpleQueue()
         self._frames: list[Frame] = []
@@ -91,7 +103,7 @@ class Attention:
 
     def adjust(self, words: tuple[WordRule, ...]) -> None:
         """Let words count by other rules from the next frame on."""
-        self._work.put(lambda: self._ears.adjust(words))
+        self._work.put(lambda: self._adjust(words))
 
     async def settled(self) -> None:
         """Wait until the ears have heard all there was and what they said is posted."""
@@ -128,6 +140,8 @@ class Attention:
             wake = self._ears.feed(frame)
             if wake is not None:
                 self._tell(self._post, wake)
+            if self._rising_at:
+                self._watch_rising()
             if self._evidence is not None:
                 self._remember(self._evidence, frame, wake)
         for miss in self._ears.near_misses():
@@ -144,6 +158,17 @@ class Attention:
         for clip in evidence.due():
             if self._clips is not None:
                 self._clips.keep(clip)
+
+    def _adjust(self, words: tuple[WordRule, ...]) -> None:
+        self._rules = words
+        self._ears.adjust(words)
+
+    def _watch_rising(self) -> None:
+        scores = zip(self._rules, self._ears.scores, strict=False)  # there are no scores before the first sound
+        risen = frozenset(rule.word for rule, score in scores if score >= self._rising_at * rule.threshold > 0)
+        for word in sorted(risen - self._risen):
+            self._tell(self._post, Rising(word))
+        self._risen = risen
 
     def _forget(self) -> None:
         self._ears.reset()

@@ -157,6 +157,9 @@ class RealtimeConfig(Section):
     """Certificates to trust instead of the system's, PEM."""
     transcription_model: str = "auto"
     """Who writes down what the person says: ``auto``, ``off``, or a model (Azure: a deployment)."""
+    prepare_at: Fraction = 0.0
+    """Fraction of its threshold from which a rising wake score has the connection made (TCP and TLS, nothing else);
+    0: never, the service's address is spoken to at a wake only."""
     model_family: str = ""
     """Model behind the deployment, for its price, where the service does not name it: ``gpt-realtime-2.1``."""
 

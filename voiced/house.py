@@ -126,6 +126,13 @@ async def opened(
             logger.warning("no cloud service is configured: a simulator with canned answers stands in for it")
         where = endpoint(config.realtime, url=simulator_url)
         credentials = await parts.enter_async_context(Credentials(config.realtime, environment=environ))
+        service = RealtimeService(
+            where,
+            credentials,
+            named=lambda model: endpoint(config.realtime, url=simulator_url, model=model),
+            ca_file=config.realtime.ca_file,
+        )
+        parts.push_async_callback(service.close)
         broker = await _broker(config, state, parts)
         reports = Reports(broker=broker, config=config, machine=load_meter(), today=lambda: datetime.now(UTC))
         book = await asyncio.to_thread(parts.enter_context, LedgerFile(state / "ledger.sqlite"))
@@ -154,12 +161,7 @@ async def opened(
                 echo=echo,
                 ears=ears,
                 speaker=speaker,
-                service=RealtimeService(
-                    where,
-                    credentials,
-                    named=lambda model: endpoint(config.realtime, url=simulator_url, model=model),
-                    ca_file=config.realtime.ca_file,
-                ),
+                service=service,
                 settled=SettingsFile(state / "settings.json"),
                 resampler=Resampler,
                 clock=time.monotonic,

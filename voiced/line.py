@@ -137,6 +137,13 @@ class Sessions:
         self._line = line
         self._task = asyncio.create_task(line.run(self._service, settings, model), name=f"session {number}")
 
+    def prepare(self, model: str, *, idle: bool) -> None:
+        """Have the connection made, as somebody seems to say a wake word; not while a session goes on."""
+        if idle and self._line is None:
+            task = asyncio.create_task(self._service.prepare(model=model), name="prepare")
+            self._leaving.add(task)
+            task.add_done_callback(self._left)
+
     def send(self, event: ClientEvent) -> None:
         """Tell the service, if there is a session."""
         if self._line is not None:

@@ -203,6 +203,12 @@ class Service(Protocol):
     def refusals(self) -> str | None:
         """Which settings it refuses, as a sentence; sessions go on without them."""
 
+    async def prepare(self, *, model: str = "") -> None:
+        """Connect as far as nothing is sent and nobody signs in; a session that opens soon takes that over.
+
+        Raises nothing for the network.
+        """
+
     async def warm(self) -> None:
         """Do beforehand what needs no session: fetch a token, where sign-in is keyless.
 

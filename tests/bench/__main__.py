@@ -4,7 +4,7 @@ import argparse
 import importlib
 import json
 
-BENCHES = ("ears", "fuzz", "ledger", "outbox", "start", "wakes")
+BENCHES = ("ears", "fuzz", "ledger", "outbox", "start", "wakes", "wire")
 
 
 def main() -> None:

@@ -126,6 +126,11 @@ def ignored(config: Config, dialect: Dialect) -> list[str]:
     return sentences
 
 
+def deployment(config: Config, word: str) -> str:
+    """Return what the profile of a wake word answers with; empty where that is the usual one."""
+    return next((config.profiles[each.profile].deployment for each in config.wake.words if each.model == word), "")
+
+
 def transcriber(config: Config, name: str) -> str | None:
     """Return the model that writes down what the person says to the profile ``name``; ``None``: nobody does."""
     wanted = config.profiles[name].transcription_model or config.realtime.transcription_model

@@ -39,6 +39,13 @@ class Wake:
 
 
 @dataclass(frozen=True, slots=True)
+class Rising:
+    """A wake word seems to be said: its score rises towards the threshold."""
+
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
 class NearMiss:
     """An utterance that came near a wake word and was none."""
 

@@ -1,22 +1,27 @@
 """One WebSocket to the service (websockets): text out, text in, and a sentence for each way of not getting there."""
 
+import asyncio
 import logging
 import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConcurrencyError, ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.proxy import get_proxy
 
 from voiced import __version__
 from voiced.core.realtime.endpoint import Endpoint
+from voiced.edge.dialing import Names, Resuming, reach, trusting
 from voiced.errors import RefusedError, ServiceError
 
 MAX_MESSAGE = 16 * 2**20
 """Bytes; an answer holds less than 1 MiB, a retrieved item much more."""
+
+logger = logging.getLogger(__name__)
 
 _wire = logging.getLogger(f"{__name__}.wire")
 _wire.setLevel(logging.INFO)  # at DEBUG websockets writes headers and frames: keys and everything said
@@ -34,6 +39,8 @@ class Patience:
     """From our settings to ``session.updated``."""
     close_s: float = 5.0
     """From our close to the end of the connection."""
+    ready_s: float = 10.0
+    """For so long a connection made beforehand waits to be used."""
 
 
 class RefusedUpgrade(Exception):  # noqa: N818 - an answer, which somebody else judges
@@ -66,44 +73,9 @@ class LinkOver(Exception):  # noqa: N818 - an end, which somebody else judges
 class Link:
     """An open WebSocket."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: ClientConnection, tls: Resuming | None) -> None:
         self._connection = connection
-
-    @classmethod
-    async def to(
-        cls, there: Endpoint, headers: Mapping[str, str], tls: ssl.SSLContext | None, patience: Patience
-    ) -> Self:
-        """Connect.
-
-        Raises:
-            RefusedUpgrade: If the service answers with anything but 101.
-            ServiceError: If it cannot be reached in time.
-
-        """
-        encryption: dict[str, Any] = {} if tls is None else {"ssl": tls}
-        try:
-            connection = await _Connect(
-                there.url,
-                additional_headers=headers,
-                user_agent_header=f"voiced/{__version__}",
-                compression=None,  # base64 of sound hardly shrinks
-                max_size=MAX_MESSAGE,
-                max_queue=256,
-                open_timeout=patience.connect_s,
-                close_timeout=patience.close_s,
-                ping_interval=20,
-                ping_timeout=20,
-                logger=_wire,
-                **encryption,
-            )
-        except InvalidStatus as exc:
-            answer = exc.response
-            raise RefusedUpgrade(
-                answer.status_code, bytes(answer.body or b""), answer.headers.get("Retry-After")
-            ) from exc
-        except (InvalidHandshake, InvalidURI, OSError, UnicodeError) as exc:
-            raise unreachable(there, exc, patience.connect_s) from exc
-        return cls(connection)
+        self._tls = tls
 
     async def send(self, text: str) -> None:
         """Send one message.
@@ -130,6 +102,9 @@ class Link:
             raise _over(exc) from exc
         except ConcurrencyError as exc:
             raise LinkOver(None, "") from exc
+        if self._tls is not None:  # what goes on from here has come by now
+            self._tls.keep(self._connection.transport.get_extra_info("ssl_object"))
+            self._tls = None
         return frame if isinstance(frame, str) else frame.decode(errors="replace")
 
     async def close(self) -> None:
@@ -141,8 +116,172 @@ class Link:
         self._connection.transport.abort()
 
 
+class Connector:
+    """Opens links, and keeps what makes the next one quicker: names, certificates, TLS tickets, a connection made.
+
+    Args:
+        ca_file: Certificates to trust instead of the system's, PEM.
+        patience: How long each step may take.
+        names: Where hosts are.
+
+    """
+
+    def __init__(self, *, ca_file: str = "", patience: Patience, names: Names | None = None) -> None:
+        self._ca_file = ca_file
+        self._patience = patience
+        self._names = names or Names()
+        self._trusting: asyncio.Task[Resuming] | None = None
+        self._made: _Made | None = None
+        self._making = asyncio.Lock()
+
+    async def to(self, there: Endpoint, headers: Mapping[str, str]) -> Link:
+        """Connect.
+
+        Raises:
+            RefusedUpgrade: If the service answers with anything but 101.
+            RefusedError: If the certificates to trust cannot be read.
+            ServiceError: If it cannot be reached in time.
+
+        """
+        tls = await self.trust() if there.encrypted else None
+        async with self._making:  # one that is being made is nearly there
+            made, self._made = self._made, None
+        if made is not None and made.serves(there):
+            try:
+                return await self._opened(there, headers, tls, made.taken())
+            except ServiceError:
+                logger.info("The connection made beforehand is gone; another one is made")
+        elif made is not None:
+            made.drop()
+        return await self._opened(there, headers, tls)
+
+    async def prepare(self, there: Endpoint) -> None:
+        """Connect as far as TCP and TLS: nobody signs in, nothing is sent; dropped if it is not used soon.
+
+        Raises:
+            ServiceError: If it cannot be reached in time.
+
+        """
+        async with self._making:
+            if self._made is not None and self._made.serves(there):
+                return
+            tls = await self.trust() if there.encrypted else None
+            try:
+                async with asyncio.timeout(self._patience.connect_s):
+                    connection = await self._connect(there, {}, tls).open_tcp_connection()
+            except (InvalidHandshake, InvalidURI, OSError, UnicodeError) as exc:
+                raise unreachable(there, exc, self._patience.connect_s) from exc
+            if self._made is not None:
+                self._made.drop()
+            self._made = _Made(there.url, connection, self._patience.ready_s)
+
+    async def trust(self) -> Resuming:
+        """Read the certificates, once, in a thread: it takes a Pi 0.1 s.
+
+        Raises:
+            RefusedError: If they cannot be read.
+
+        """
+        if self._trusting is None:
+            self._trusting = asyncio.create_task(asyncio.to_thread(trusting, self._ca_file), name="certificates")
+        try:
+            return await asyncio.shield(self._trusting)
+        except OSError as exc:  # ssl.SSLError is one
+            self._trusting = None
+            raise RefusedError(
+                f"realtime.ca_file: {self._ca_file} holds no certificates that can be read ({exc.strerror or exc})."
+            ) from exc
+
+    async def close(self) -> None:
+        """Drop what was made beforehand."""
+        made, self._made = self._made, None
+        if made is not None:
+            made.drop()
+        await self._names.close()
+
+    async def _opened(
+        self, there: Endpoint, headers: Mapping[str, str], tls: Resuming | None, made: ClientConnection | None = None
+    ) -> Link:
+        try:
+            return Link(await self._connect(there, headers, tls, made), tls)
+        except InvalidStatus as exc:
+            answer = exc.response
+            raise RefusedUpgrade(
+                answer.status_code, bytes(answer.body or b""), answer.headers.get("Retry-After")
+            ) from exc
+        except (InvalidHandshake, InvalidURI, OSError, UnicodeError) as exc:
+            raise unreachable(there, exc, self._patience.connect_s) from exc
+
+    def _connect(
+        self,
+        there: Endpoint,
+        headers: Mapping[str, str],
+        tls: Resuming | None,
+        made: ClientConnection | None = None,
+    ) -> "_Connect":
+        encryption: dict[str, Any] = {} if tls is None else {"ssl": tls}
+        connecting = _Connect(
+            there.url,
+            additional_headers=headers,
+            user_agent_header=f"voiced/{__version__}",
+            compression=None,  # base64 of sound hardly shrinks
+            max_size=MAX_MESSAGE,
+            max_queue=256,
+            open_timeout=self._patience.connect_s,
+            close_timeout=self._patience.close_s,
+            ping_interval=20,
+            ping_timeout=20,
+            logger=_wire,
+            **encryption,
+        )
+        connecting.names, connecting.made = self._names, made
+        return connecting
+
+
+class _Made:
+    """A connection made beforehand."""
+
+    def __init__(self, url: str, connection: ClientConnection, ready_s: float) -> None:
+        self._url = url
+        self._connection = connection
+        self._end = asyncio.get_running_loop().call_later(ready_s, self.drop)
+
+    def serves(self, there: Endpoint) -> bool:
+        return there.url == self._url and not self._connection.transport.is_closing()
+
+    def taken(self) -> ClientConnection:
+        self._end.cancel()
+        return self._connection
+
+    def drop(self) -> None:
+        self._end.cancel()
+        self._connection.transport.abort()
+
+
 class _Connect(connect):
-    """A connection that never carries the key to another place."""
+    """A connection by names that are kept, or one made beforehand; it never carries the key to another place."""
+
+    names: Names
+    made: ClientConnection | None
+
+    async def open_tcp_connection(self) -> ClientConnection:
+        made, self.made = self.made, None
+        if made is not None:
+            return made
+        if get_proxy(self.ws_uri) is not None:  # which looks the name up
+            return await super().open_tcp_connection()
+        host, port = self.ws_uri.host, self.ws_uri.port
+        try:
+            reached = await reach(await self.names.addresses(host, port))
+        except OSError:
+            if not self.names.doubt(host, port):
+                raise
+            reached = await reach(await self.names.addresses(host, port))  # it may have moved
+        self.create_connection_kwargs["sock"] = reached
+        try:
+            return await super().open_tcp_connection()
+        finally:
+            del self.create_connection_kwargs["sock"]  # it would forbid to follow a redirect
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         here = urlsplit(self.uri)[:2]

@@ -5,7 +5,6 @@ Before ``open`` is entered nothing is looked up or connected.
 
 import asyncio
 import logging
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -23,7 +22,8 @@ from voiced.core.realtime.events import (
     UpdateSession,
 )
 from voiced.edge.credentials import Credentials
-from voiced.edge.link import Link, LinkOver, Patience, RefusedUpgrade
+from voiced.edge.dialing import Names
+from voiced.edge.link import Connector, Link, LinkOver, Patience, RefusedUpgrade
 from voiced.errors import ProtocolError, RefusedError, ServiceError
 
 logger = logging.getLogger(__name__)
@@ -226,7 +226,7 @@ class RealtimeSession:
 class RealtimeService:
     """The Realtime service; fits :class:`voiced.ports.Service`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a decision of its own, named where it is made
         self,
         endpoint: Endpoint,
         credentials: Credentials,
@@ -234,6 +234,7 @@ class RealtimeService:
         named: Callable[[str], Endpoint] | None = None,
         ca_file: str = "",
         patience: Patience | None = None,
+        names: Names | None = None,
     ) -> None:
         """Remember where to go; nothing is looked up.
 
@@ -243,14 +244,14 @@ class RealtimeService:
             named: Returns the endpoint of another deployment or model; ``None``: there is only one.
             ca_file: Certificates to trust instead of the system's, PEM.
             patience: How long each step may take.
+            names: Where hosts are.
 
         """
         self._patience = patience or Patience()
         self._endpoint = endpoint
         self._named = named
         self._credentials = credentials
-        self._ca_file = ca_file
-        self._tls: ssl.SSLContext | None = None
+        self._connector = Connector(ca_file=ca_file, patience=self._patience, names=names)
         self._refused: dict[str, dict[str, str]] = {}
 
     @property
@@ -277,7 +278,7 @@ class RealtimeService:
             ServiceError: On entry, if it cannot be reached in time.
 
         """
-        there = self._named(model) if model and self._named is not None else self._endpoint
+        there = self._there(model)
         session = await self._connected(there)
         try:
             await session.set_up(settings, self._refused.setdefault(there.url, {}))
@@ -287,33 +288,38 @@ class RealtimeService:
             await session.close()
 
     async def warm(self) -> None:
-        """Fetch or renew the token where sign-in is keyless; never raises for the network."""
+        """Read certificates, and fetch or renew the token where sign-in is keyless; never raises for the network."""
+        if self._endpoint.encrypted:
+            with suppress(RefusedError):  # said by the first session that needs them
+                await self._connector.trust()
         await self._credentials.warm()
+
+    async def prepare(self, *, model: str = "") -> None:
+        """Connect as far as TCP and TLS, as somebody seems to say a wake word; does nothing if that fails."""
+        try:
+            await self._connector.prepare(self._there(model))
+        except ServiceError as exc:
+            logger.debug("nothing is made beforehand: %s", exc)
+
+    async def close(self) -> None:
+        """Drop what was made beforehand."""
+        await self._connector.close()
+
+    def _there(self, model: str) -> Endpoint:
+        return self._named(model) if model and self._named is not None else self._endpoint
 
     async def _connected(self, there: Endpoint) -> RealtimeSession:
         refused: Secret | None = None
         while True:
             secret = await self._credentials.secret(refused=refused)
-            tls = await self._trust() if there.encrypted else None
             try:
-                link = await Link.to(there, there.headers(secret), tls, self._patience)
+                link = await self._connector.to(there, there.headers(secret))
             except RefusedUpgrade as no:
                 if no.status == 401 and secret is not None and secret.kind == "token" and refused is None:
                     refused = secret  # revoked, or a role came since: once more with another one
                     continue
                 raise refusal.http(there, secret, no.status, no.body, no.retry_after) from no
             return RealtimeSession(there, secret, link, self._patience)
-
-    async def _trust(self) -> ssl.SSLContext:
-        """Return the certificates to trust; read once, in a thread, for it takes a Pi 0.1 s."""
-        if self._tls is None:
-            try:
-                self._tls = await asyncio.to_thread(ssl.create_default_context, cafile=self._ca_file or None)
-            except OSError as exc:  # ssl.SSLError is one
-                raise RefusedError(
-                    f"realtime.ca_file: {self._ca_file} holds no certificates that can be read ({exc.strerror or exc})."
-                ) from exc
-        return self._tls
 
 
 def _about_settings(problem: ServiceProblem) -> bool:

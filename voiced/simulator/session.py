@@ -110,6 +110,7 @@ class Session:
         task = self._group.create_task(guarded())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: doing.close())  # one that is cancelled before it began never awaits it
 
     async def _greet(self) -> None:
         await asyncio.sleep(self._connection.created_delay_ms / 1000)
