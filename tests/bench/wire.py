@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,8 +139,11 @@ async def _line(port: int, one_way_s: float) -> AsyncIterator[int]:
 
     async def visit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inner, outer = await asyncio.open_connection("127.0.0.1", port)
-        with suppress(asyncio.CancelledError):  # the bench is over
+        try:
             await asyncio.gather(pass_on(reader, outer, 2 * one_way_s), pass_on(inner, writer, 0.0))
+        except asyncio.CancelledError:  # the bench is over
+            outer.transport.abort()
+            writer.transport.abort()
 
     async with await asyncio.start_server(visit, "127.0.0.1") as server:
         yield server.sockets[0].getsockname()[1]
