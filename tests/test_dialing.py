@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import trustme
 
-from tests.callers import BRIEF, KEYS, SETTINGS, scenario, service
+from tests.callers import KEYS, SETTINGS, scenario, service
 from tests.stories import at_home, config_for_tests
 from voiced.config import RealtimeConfig
 from voiced.core.realtime.endpoint import endpoint
@@ -134,9 +134,7 @@ async def test_a_service_that_moved_is_found_at_once() -> None:
     async with Simulator(scenario()) as simulator:
         realtime = RealtimeConfig(provider="azure", endpoint=f"http://moving.example:{simulator.port}")
         dns = Dns(answer=[(socket.AF_INET, ("127.0.0.1", simulator.port))])
-        line = RealtimeService(
-            endpoint(realtime), Credentials(realtime, environment=KEYS), patience=BRIEF, names=dns.names()
-        )
+        line = RealtimeService(endpoint(realtime), Credentials(realtime, environment=KEYS), names=dns.names())
         async with line.open(SETTINGS):
             pass
         gone, dns.answer = dns.answer, None
