@@ -28,6 +28,9 @@ from voiced.simulator.scenario import SOUNDS as ANSWERS
 SOUND = Path("/srv/sound")
 """The same inside and outside."""
 
+PERSON = "/srv/pi"
+"""Home of somebody with a desktop."""
+
 ENTER = """
 for place in "$1" "$1/.." "$1/../system.slice"; do
     if echo $$ >"$place/cgroup.procs"; then break; fi 2>/dev/null
@@ -547,15 +550,15 @@ def test_nothing_is_left_after_a_purge(service: Service) -> None:
 def test_for_one_person_alone(service: Service) -> None:
     """A desktop: the person's own systemd, sound through a PulseAudio socket, nothing of root's."""
     machine = service.machine
-    machine.run("useradd", "--create-home", "pi")
+    machine.run("useradd", "--create-home", "--home-dir", PERSON, "pi")
     uid = machine.run("id", "-u", "pi").strip()
     machine.run("loginctl", "enable-linger", "pi")
     state = ("systemctl", "show", f"user@{uid}", "--property", "ActiveState", "--value")
     eventually(lambda: machine.run(*state).strip() == "active", 30, what="the person's own systemd")
     drop_in = f"[Service]\nEnvironment=ALSA_CONFIG_PATH={SOUND}/asound.conf\n"
-    machine.write("/home/pi/.config/systemd/user/voiced.service.d/sound.conf", drop_in)
-    machine.run("chown", "-R", "pi:", "/home/pi/.config")
-    as_pi = ("runuser", "-u", "pi", "--", "env", f"XDG_RUNTIME_DIR=/run/user/{uid}", "HOME=/home/pi")
+    machine.write(f"{PERSON}/.config/systemd/user/voiced.service.d/sound.conf", drop_in)
+    machine.run("chown", "-R", "pi:", f"{PERSON}/.config")
+    as_pi = ("runuser", "-u", "pi", "--", "env", f"XDG_RUNTIME_DIR=/run/user/{uid}", f"HOME={PERSON}")
     index = [f"{name}={os.environ[name]}" for name in os.environ.get("BARE_PASS", "").split()]
     if os.environ.get("BARE_CA"):
         index.append("PIP_CERT=/etc/bare-ca.crt")
@@ -574,5 +577,5 @@ def test_for_one_person_alone(service: Service) -> None:
     eventually(lambda: unit("StatusText").startswith("idle"), 30, what="it hears again")
     service.converse()
     assert "voiced is gone" in machine.run(*as_pi, "/srv/voiced/systemd/install.sh", "--user", "--uninstall", "--purge")
-    left = machine.run("find", "/home/pi", "-name", "*voiced*")
+    left = machine.run("find", PERSON, "-name", "*voiced*")
     assert left.strip() == "", left
