@@ -7,8 +7,13 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 
 from voiced.edge.mosquitto import Mosquitto
+
+# A busy machine is no fault of ours: nothing here is right or wrong for the time it takes.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture
