@@ -11,6 +11,7 @@ from websockets.http11 import Request, Response
 from voiced.config import RealtimeConfig
 from voiced.core.realtime import events as ev
 from voiced.core.realtime.endpoint import endpoint
+from voiced.core.realtime.settings import SemanticVad, SessionSettings, Transcription
 from voiced.edge.credentials import Credentials
 from voiced.edge.link import Patience
 from voiced.edge.service import RealtimeService
@@ -19,26 +20,26 @@ from voiced.simulator import Connection, Scenario, Turn
 
 KEYS = {"AZURE_OPENAI_API_KEY": "azure-secret", "OPENAI_API_KEY": "openai-secret"}
 TURN = Turn(user="What time is it?", assistant="It is noon.")
-SETTINGS = ev.SessionSettings(instructions="Be short.", voice="alloy", speed=1.1, noise_reduction="far_field")
+SETTINGS = SessionSettings(instructions="Be short.", voice="alloy", speed=1.1, noise_reduction="far_field")
 BRIEF = Patience(connect_s=0.3, created_s=0.3, updated_s=0.3, close_s=0.3)
 
 CLIENT_EVENTS: list[ev.ClientEvent] = [
-    ev.UpdateSession(ev.SessionSettings()),
+    ev.UpdateSession(SessionSettings()),
     ev.UpdateSession(
-        ev.SessionSettings(
+        SessionSettings(
             instructions="Kurz, bitte: „ja“ oder „nein“.",
             voice="marin",
             speed=1.25,
-            turn_detection=ev.SemanticVad("low", create_response=False),
-            transcription=ev.Transcription("gpt-transcribe", "de"),
+            turn_detection=SemanticVad("low", create_response=False),
+            transcription=Transcription("gpt-transcribe", "de"),
             noise_reduction="far_field",
             max_output_tokens=900,
             tools=({"type": "function", "name": "now", "description": "The time.", "parameters": {}},),
         ),
         event_id="e1",
     ),
-    ev.UpdateSession(ev.SessionSettings(modalities=("text",), voice="marin", turn_detection=None)),
-    ev.UpdateSession(ev.SessionSettings(modalities=("audio", "text"), transcription=ev.Transcription("whisper-1"))),
+    ev.UpdateSession(SessionSettings(modalities=("text",), voice="marin", turn_detection=None)),
+    ev.UpdateSession(SessionSettings(modalities=("audio", "text"), transcription=Transcription("whisper-1"))),
     ev.AppendAudio(b""),
     ev.AppendAudio(bytes(range(256))),
     ev.CommitAudio(),
@@ -69,7 +70,7 @@ def service(there: str, provider: str = "azure", patience: Patience | None = Non
     return RealtimeService(endpoint(realtime), credentials, ca_file=realtime.ca_file, patience=patience)
 
 
-async def refused(line: RealtimeService, settings: ev.SessionSettings = SETTINGS) -> ServiceError:
+async def refused(line: RealtimeService, settings: SessionSettings = SETTINGS) -> ServiceError:
     with pytest.raises(ServiceError) as caught:
         async with line.open(settings):
             raise AssertionError("the session opened")

@@ -24,6 +24,7 @@ from voiced.edge.identity import Identity
 from voiced.edge.ledgerfile import load_prices
 from voiced.edge.resample import Resampler
 from voiced.edge.service import RealtimeService
+from voiced.edge.vad import Vad
 from voiced.parts import Parts
 from voiced.ports import Clips, Ledger, Load
 from voiced.reports import Reports
@@ -159,6 +160,7 @@ async def at_home(
             Parts(
                 microphone=microphone,
                 echo=echo,
+                speech=Vad(),
                 ears=ears,
                 speaker=speaker,
                 service=service,

@@ -12,24 +12,10 @@ from tests.fakes import InstantSpeaker, KeptLedger
 from tests.stories import QUICK, Home, at_home, config_for_tests, told
 from voiced.config import BudgetConfig, Config, RealtimeConfig
 from voiced.core.conversation import step
+from voiced.core.effects import Chime, CloseSession, Cut, EndTurn, Send
 from voiced.core.prices import NANO, Prices, read_prices
 from voiced.core.realtime import events as wire
-from voiced.core.states import (
-    Chime,
-    CloseSession,
-    Cut,
-    EndTurn,
-    Hearing,
-    Idle,
-    Listening,
-    Processing,
-    Responding,
-    Rules,
-    Send,
-    State,
-    Talk,
-    Tick,
-)
+from voiced.core.states import Hearing, Idle, Listening, Processing, Responding, Rules, State, Talk, Tick
 from voiced.edge.ledgerfile import LedgerFile, load_prices
 from voiced.edge.machine import local_zone
 from voiced.profileconfig import ProfileConfig

@@ -118,7 +118,7 @@ def test_all_problems_are_told_at_once_each_with_its_key(tmp_path: Path) -> None
         ('[realtime]\nprovider = "custom"\nurl = "http://x"', "realtime.url: "),
         ('[realtime]\nprovider = "azure"\nendpoint = "my-resource"', "realtime.endpoint: must be a URL"),
         ('[profiles.default]\nmodalities = ["audio", "text"]', "profiles.default.modalities: must be"),
-        ('[profiles.default]\ntools = ["timers"]', "this version has no tools"),
+        ('[profiles.default]\ntools = ["timers"]', "'goodbye'"),
         ('[device]\nid = "Küche"', "device.id: "),
         ('[device]\nid = "all"', "device.id: "),
         ("[conversation]\nfollow_up_s = nan", "conversation.follow_up_s: "),

@@ -8,34 +8,41 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voiced.core import conversation as mind
-from voiced.core.realtime import events as wire
-from voiced.core.states import (
+from voiced.core.effects import (
     Accept,
-    Asked,
     BeginTurn,
-    Called,
     Chime,
     CloseSession,
-    Connecting,
     Cut,
     Deafen,
-    Drained,
     Effect,
-    Ended,
     EndTurn,
+    Hear,
+    OpenSession,
+    Pause,
+    Play,
+    Refuse,
+    Resume,
+    Send,
+    Skip,
+)
+from voiced.core.realtime import events as wire
+from voiced.core.states import (
+    Asked,
+    Called,
+    Connecting,
+    Drained,
+    Ended,
     Event,
     Finishing,
-    Hear,
     Hearing,
     Idle,
     Listening,
-    OpenSession,
-    Play,
+    Near,
+    Paused,
     Processing,
-    Refuse,
     Responding,
     Rules,
-    Send,
     SessionLost,
     SessionReady,
     State,
@@ -46,11 +53,14 @@ from voiced.core.states import (
     hears,
     published,
 )
+from voiced.core.tools import GOODBYE
 from voiced.core.wake import Wake
 
 RULES = Rules()
 WAKE = Woken(Wake("hey_jarvis", 0.9, 0.5, 100_000), "default")
 KID = Woken(Wake("alexa", 0.9, 0.5, 300_000), "kid")
+STARTED = wire.SpeechStarted("u2", 5000)
+STOPPED = wire.SpeechStopped("u2", 6000)
 SECOND_OF_SOUND = b"\0\0" * 24_000
 
 
@@ -108,22 +118,23 @@ def test_a_whole_conversation_with_a_follow_up() -> None:
     assert published(story.state) == "responding"
     story.tell(wire.ResponseDone("r1", "completed"))
     assert isinstance(story.at(), Finishing)
-    assert story.tell(Drained(), after=1.1) == [EndTurn(1, "finished"), Hear()]
+    assert story.tell(Drained(), after=1.1) == [EndTurn(1, "finished"), Skip()]
     listening = story.at()
     assert isinstance(listening, Listening)
     assert listening.follow_up
     assert listening.until == story.now + RULES.follow_up_s
-    assert story.tell(wire.SpeechStarted("u2", 3000), after=2) == [BeginTurn(2, "follow_up")]
+    assert story.tell(Near("some", 150_000), after=2) == [Hear(150_000 - RULES.near_overlap)]
+    assert story.tell(wire.SpeechStarted("u2", 3000)) == [BeginTurn(2, "follow_up")]
     story.tell(wire.SpeechStopped("u2", 4000), wire.ResponseStarted("r2"), audio("r2", "i2"))
-    story.tell(wire.ResponseDone("r2", "completed"), Drained())
-    assert story.wait(10) == [Deafen(), CloseSession(1, "silence")]
+    story.tell(Near("none"), wire.ResponseDone("r2", "completed"), Drained())
+    assert story.wait(10) == [CloseSession(1, "silence")]
     assert story.at() == Idle(1)
 
 
 def test_the_sound_may_drain_before_the_service_says_done() -> None:
     story = Story().to_responding()
     story.tell(Drained(), after=2)
-    assert story.tell(wire.ResponseDone("r1", "completed")) == [EndTurn(1, "finished"), Hear()]
+    assert story.tell(wire.ResponseDone("r1", "completed")) == [EndTurn(1, "finished"), Skip()]
 
 
 def test_a_gap_in_the_answer_is_not_its_end() -> None:
@@ -134,19 +145,16 @@ def test_a_gap_in_the_answer_is_not_its_end() -> None:
     assert isinstance(story.at(), Finishing)
 
 
-def test_full_duplex_keeps_the_microphone_open() -> None:
-    story = Story(rules=Rules(full_duplex=True)).to_responding()
-    assert Deafen() not in story.did
-    assert hears(story.at(), story.rules)
-    told = story.tell(wire.SpeechStarted("u2", 5000))
-    assert told == [Cut(), EndTurn(1, "interrupted"), BeginTurn(2, "follow_up")]
-    assert isinstance(story.at(), Hearing)
-
-
 def test_speech_from_just_before_the_answer_takes_the_turn_back() -> None:
     story = Story().to_responding()
-    told = story.tell(wire.SpeechStarted("u2", 5000))
-    assert told[-1] == Hear(resume=True)
+    told = story.tell(STARTED)
+    assert told == [
+        Send(wire.CancelResponse("r1")),
+        Cut(),
+        EndTurn(1, "interrupted"),
+        BeginTurn(2, "follow_up", said=(STARTED,)),
+        Hear(resume=True),
+    ]
     assert isinstance(story.at(), Hearing)
 
 
@@ -193,7 +201,7 @@ def test_whoever_was_called_last_is_who_listens(history: list[Event]) -> None:
 
 def test_stop_while_speaking_listens_on_and_while_thinking_rests() -> None:
     speaking = Story().to_responding()
-    assert speaking.tell(Stopped(request=7))[-2:] == [Accept(7), Hear(after_s=RULES.tail_s)]
+    assert speaking.tell(Stopped(request=7))[-2:] == [Accept(7), Skip(RULES.tail_s)]
     assert isinstance(speaking.at(), Listening)
     thinking = Story()
     thinking.tell(WAKE, SessionReady(), wire.SpeechStarted("u1", 0), wire.SpeechStopped("u1", 900))
@@ -281,7 +289,12 @@ def test_a_failed_answer_is_told_and_the_person_may_try_again() -> None:
     story = Story()
     story.tell(WAKE, SessionReady(), wire.SpeechStarted("u1", 0), wire.SpeechStopped("u1", 900))
     told = story.tell(wire.ResponseStarted("r1"), wire.ResponseDone("r1", "failed", "rate_limit_exceeded", "slow down"))
-    assert told == [EndTurn(1, "failed", "rate_limit_exceeded", "slow down"), Chime("error")]
+    assert told == [
+        Deafen(),
+        EndTurn(1, "failed", "rate_limit_exceeded", "slow down"),
+        Chime("error"),
+        Skip(),
+    ]
     assert isinstance(story.at(), Listening)
 
 
@@ -311,7 +324,7 @@ def test_an_answer_that_fails_while_it_is_heard_is_cut_before_anybody_is_listene
         Cut(),
         EndTurn(1, "failed", "server_error", "Sorry."),
         Chime("error"),
-        Hear(after_s=RULES.tail_s),
+        Skip(RULES.tail_s),
     ]
 
 
@@ -354,6 +367,7 @@ def test_a_speaker_that_never_says_done_is_not_waited_for() -> None:
 
 RESPONSES = st.sampled_from(["r1", "r2", "r3"])
 ITEMS = st.sampled_from(["i1", "i2"])
+SAID = st.sampled_from(["u1", "u2"])
 REQUESTS = st.none() | st.integers(0, 3)
 EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.just(WAKE),
@@ -374,8 +388,16 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(Stopped, REQUESTS),
     st.builds(Ended, st.just("end"), REQUESTS),
     st.just(SessionLost("closed", "gone")),
-    st.just(wire.SpeechStarted("u", 0)),
-    st.just(wire.SpeechStopped("u", 0)),
+    st.builds(Near, st.sampled_from(["none", "some", "enough"]), st.integers(0, 10**6), st.booleans()),
+    st.builds(wire.SpeechStarted, SAID, st.just(0)),
+    st.builds(wire.SpeechStopped, SAID, st.just(0)),
+    st.builds(wire.InputCommitted, SAID),
+    st.builds(wire.InputTranscript, SAID, st.sampled_from(["", "No."])),
+    st.builds(wire.InputTranscriptDelta, SAID, st.just("No")),
+    st.builds(wire.InputTranscriptFailed, SAID, st.just("what?")),
+    st.builds(wire.ServiceProblem, st.just("x"), st.sampled_from([None, wire.ANOTHER_ANSWER]), st.just("No.")),
+    st.builds(wire.FunctionCall, RESPONSES, ITEMS, st.just("c"), st.sampled_from([GOODBYE, "x"]), st.just("{}")),
+    st.builds(wire.ItemAdded, RESPONSES, ITEMS, st.sampled_from(["message", "function_call"])),
     st.builds(wire.ResponseStarted, RESPONSES),
     st.builds(audio, RESPONSES, ITEMS, st.sampled_from([b"", b"\0\0" * 2400, SECOND_OF_SOUND])),
     st.builds(wire.TextDelta, RESPONSES, ITEMS, st.just(0), st.just("word"), st.booleans()),
@@ -386,7 +408,11 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
 )
 HISTORIES = st.lists(st.tuples(EVENTS, st.floats(0, 20)), max_size=60)
 RULEBOOKS = st.builds(
-    Rules, follow_up_s=st.sampled_from([0.0, 6.0]), max_s=st.sampled_from([10.0, 600.0]), full_duplex=st.booleans()
+    Rules,
+    follow_up_s=st.sampled_from([0.0, 6.0]),
+    max_s=st.sampled_from([10.0, 600.0]),
+    full_duplex=st.booleans(),
+    written=st.sampled_from([frozenset[str](), frozenset({"default"})]),
 )
 
 
@@ -470,6 +496,66 @@ def test_the_microphone_is_sent_only_while_a_session_listens(history: list[tuple
         assert sent == hears(story.state, rules)
 
 
+@given(HISTORIES, RULEBOOKS)
+@settings(max_examples=600)
+def test_the_speaker_is_paused_only_while_somebody_may_be_talking(
+    history: list[tuple[Event, float]], rules: Rules
+) -> None:
+    """It is never left paused, not even for long, and never cut or let go without need."""
+    story = Story(rules=rules)
+    is_paused = False
+    for event, passed in history:
+        story.now += passed
+        for effect in story.tell(event):
+            match effect:
+                case Pause():
+                    assert not is_paused
+                    is_paused = True
+                case Resume():
+                    assert is_paused
+                    is_paused = False
+                case Cut():
+                    is_paused = False
+        assert is_paused == isinstance(story.state, Paused)
+        if isinstance(story.state, Paused):
+            until = deadline(story.state)
+            assert until is not None
+            assert until <= story.now + rules.doubt_s
+
+
+@given(HISTORIES, RULEBOOKS)
+@settings(max_examples=600)
+def test_a_follow_up_turn_begins_by_somebody_near(history: list[tuple[Event, float]], rules: Rules) -> None:
+    """Not by a television, more than so many times in a row; nor does one interrupt."""
+    story = Story(rules=rules)
+    unsure = 0
+    near: Near | None = None
+    for event, passed in history:
+        story.now += passed
+        before = story.at()
+        was_heard = near
+        if isinstance(event, Near):
+            near = None if event.speech == "none" else event
+        for effect in story.tell(event):
+            match effect:
+                case BeginTurn(_, "follow_up") if isinstance(event, wire.SpeechStarted | Near):
+                    over_answer = isinstance(before, Responding | Finishing | Paused)
+                    spoke = before.spoke if isinstance(before, Listening) else None
+                    by = spoke or near or was_heard
+                    assert by is not None or (over_answer and not rules.full_duplex)
+                    if over_answer and rules.full_duplex:
+                        assert by is not None
+                        assert by.sure
+                    unsure = unsure + 1 if by is not None and not by.sure else (0 if by else unsure)
+                    assert unsure <= rules.most_unsure
+                case OpenSession() | BeginTurn(_, "wake_word" | "button" | "mqtt"):
+                    unsure = 0
+        if isinstance(event, Woken | Called):
+            unsure = 0
+        if isinstance(story.at(), Idle):
+            near = None
+
+
 def test_idle_never_ends_by_itself() -> None:
     assert deadline(Idle()) is None
     assert mind.step(Idle(3), Tick(), 1e9, RULES) == (Idle(3), ())
@@ -489,3 +575,258 @@ def test_called_twice_is_accepted_twice() -> None:
     story = Story()
     assert Accept(1) in story.tell(Called("mqtt", "default", request=1))
     assert story.tell(Called("mqtt", "default", request=2)) == [Accept(2)]
+
+
+# --- talking over an answer -------------------------------------------------------------------------------------------
+
+DUPLEX = Rules(full_duplex=True, written=frozenset({"default"}))
+SOME, ENOUGH, NOBODY = Near("some", 90_000), Near("enough", 90_000), Near("none")
+TELEVISION = Near("enough", 90_000, sure=False)
+ANSWER_REFUSED = wire.ServiceProblem("invalid_request_error", wire.ANOTHER_ANSWER, "Wait.")
+
+
+def answering(rules: Rules = DUPLEX, *, whole: bool = False) -> Story:
+    """An answer sounds; generated to its end if ``whole``."""
+    story = Story(rules=rules)
+    story.tell(WAKE, SessionReady(), wire.SpeechStarted("u1", 0), wire.SpeechStopped("u1", 900))
+    story.tell(wire.InputCommitted("u1"), wire.ResponseStarted("r1"), wire.ItemAdded("r1", "i1", "message"), audio())
+    if whole:
+        story.tell(wire.ResponseDone("r1", "completed"))
+    assert not hears(story.state, story.rules)
+    return story
+
+
+def paused(*, whole: bool = False, rules: Rules = DUPLEX) -> Story:
+    story = answering(rules, whole=whole)
+    assert story.tell(SOME) == [Hear(90_000 - RULES.near_overlap)]
+    assert story.tell(STARTED) == [Pause()]
+    assert isinstance(story.at(), Paused)
+    return story
+
+
+def test_somebody_near_and_the_services_word_interrupt_at_once() -> None:
+    story = answering()
+    story.tell(SOME, ENOUGH)
+    assert story.tell(STARTED) == [
+        Send(wire.CancelResponse("r1")),
+        Cut(items=("i1",)),
+        EndTurn(1, "interrupted"),
+        BeginTurn(2, "follow_up", said=(STARTED,)),
+    ]
+    assert isinstance(story.at(), Hearing)
+    assert story.tell(audio(), wire.ResponseDone("r1", "cancelled")) == []  # late
+    assert story.tell(wire.ItemAdded("r1", "i2", "message")) == [Send(wire.DeleteItem("i2"))]
+
+
+def test_a_little_evidence_pauses_and_more_interrupts() -> None:
+    story = paused()
+    assert published(story.state) == "responding"
+    assert story.tell(audio()) == [Play(audio())]  # still queued behind the pause
+    told = story.tell(ENOUGH, after=0.2)
+    assert told[:3] == [Send(wire.CancelResponse("r1")), Cut(items=("i1",)), EndTurn(1, "interrupted")]
+    assert isinstance(story.at(), Hearing)
+
+
+@pytest.mark.parametrize("words", [wire.InputTranscriptDelta("u2", "No"), wire.InputTranscript("u2", "No.")])
+def test_words_interrupt_too_and_the_answer_to_them_is_not_lost(words: wire.ServerEvent) -> None:
+    story = paused(whole=True)
+    early = (STOPPED, wire.InputCommitted("u2"), wire.ResponseStarted("r2"), audio("r2", "i2"))
+    assert story.tell(*early, after=0.5) == []
+    told = story.tell(words, after=0.5)
+    assert told == [
+        Cut(items=("i1",)),
+        EndTurn(1, "interrupted"),
+        BeginTurn(2, "follow_up", said=(STARTED, *early)),
+        Play(audio("r2", "i2")),
+    ]
+    responding = story.at()
+    assert isinstance(responding, Responding)
+    assert responding.response == "r2"
+
+
+def test_no_words_in_two_seconds_and_the_answer_goes_on_where_it_stopped() -> None:
+    story = paused()
+    before = story.at()
+    assert isinstance(before, Paused)
+    assert story.wait(2) == [Resume()]
+    after = story.at()
+    assert isinstance(after, Responding)
+    assert isinstance(before.answer, Responding)
+    assert before.answer.sounds_until is not None
+    assert after.sounds_until == before.answer.sounds_until + 2
+    assert after.talk.suspect == STARTED
+    assert story.tell(STOPPED, wire.InputCommitted("u2")) == [Send(wire.DeleteItem("u2"))]
+    assert story.tell(wire.ResponseStarted("r2")) == [Send(wire.CancelResponse("r2"))]
+    assert story.tell(audio("r2", "i2"), wire.ItemAdded("r2", "i2", "message")) == [Send(wire.DeleteItem("i2"))]
+    assert story.tell(audio()) == [Play(audio())]
+
+
+@pytest.mark.parametrize(
+    "nothing", [wire.InputTranscript("u2", " "), wire.InputTranscriptFailed("u2", "unintelligible")]
+)
+def test_speech_without_words_was_nothing_and_is_forgotten(nothing: wire.ServerEvent) -> None:
+    story = paused(whole=True)
+    story.tell(STOPPED, wire.InputCommitted("u2"), wire.ResponseStarted("r2"), after=0.6)
+    story.tell(wire.ItemAdded("r2", "i2", "message"), audio("r2", "i2"))
+    told = story.tell(nothing, after=0.4)
+    assert told == [
+        Resume(),
+        Send(wire.CancelResponse("r2")),
+        Send(wire.DeleteItem("u2")),
+        Send(wire.DeleteItem("i2")),
+    ]
+    assert isinstance(story.at(), Finishing)
+    assert story.tell(audio("r2", "i2"), wire.ResponseDone("r2", "cancelled")) == []
+    assert story.tell(Near("none"), Drained())[:2] == [Deafen(), EndTurn(1, "finished")]
+
+
+def test_where_nobody_writes_down_words_the_end_of_speech_decides() -> None:
+    story = paused(rules=Rules(full_duplex=True))
+    assert story.tell(STOPPED, after=0.6) == [Resume()]
+    assert story.tell(wire.InputCommitted("u2")) == [Send(wire.DeleteItem("u2"))]
+    assert story.tell(ANSWER_REFUSED) == []  # r1 was not done yet
+    assert story.tell(wire.ResponseDone("r1", "completed")) == []
+    assert isinstance(story.at(), Finishing)
+
+
+def test_speech_that_nobody_near_says_is_ignored_and_forgotten() -> None:
+    story = answering(whole=True)
+    assert story.tell(STARTED) == [Hear(resume=True)]  # or it would never be over
+    assert isinstance(story.at(), Finishing)
+    assert story.tell(STOPPED, after=1) == [Deafen()]
+    assert story.tell(wire.InputCommitted("u2")) == [Send(wire.DeleteItem("u2"))]
+    assert story.tell(wire.ResponseStarted("r2")) == [Send(wire.CancelResponse("r2"))]
+
+
+@pytest.mark.parametrize(("evidence", "then"), [(SOME, Paused), (ENOUGH, Hearing)])
+def test_evidence_that_comes_a_little_later_counts(evidence: Near, then: type[State]) -> None:
+    story = answering()
+    story.tell(STARTED)
+    story.tell(evidence, after=0.3)
+    assert isinstance(story.at(), then)
+
+
+def test_a_television_does_not_interrupt() -> None:
+    story = answering()
+    assert story.tell(TELEVISION) == []
+    story.tell(STARTED)
+    assert isinstance(story.at(), Responding)
+
+
+def test_in_half_duplex_nobody_is_heard_over_an_answer() -> None:
+    story = answering(RULES)
+    assert story.tell(SOME, ENOUGH) == []
+    assert isinstance(story.at(), Responding)
+
+
+@pytest.mark.parametrize(
+    "event", [Stopped(), WAKE, KID, Called("button", "default"), Ended("end"), SessionLost("closed", "gone")]
+)
+def test_nothing_that_happens_leaves_the_speaker_paused(event: Event) -> None:
+    for whole in (False, True):
+        story = paused(whole=whole)
+        told = story.tell(event)
+        assert any(isinstance(effect, Resume | Cut) for effect in told)
+        assert not isinstance(story.at(), Paused)
+
+
+def test_a_refused_answer_is_asked_for_again_when_the_cut_one_is_over() -> None:
+    story = answering()
+    story.tell(ENOUGH, STARTED, STOPPED, wire.InputCommitted("u2"))
+    assert story.tell(ANSWER_REFUSED) == []
+    assert story.tell(wire.ResponseDone("r1", "cancelled")) == [Send(wire.CreateResponse())]
+    story.tell(wire.ResponseStarted("r2"), audio("r2", "i2"))
+    assert isinstance(story.at(), Responding)
+
+
+def test_an_answer_to_half_a_sentence_is_cancelled_when_the_person_goes_on() -> None:
+    story = Story()
+    story.tell(WAKE, SessionReady(), wire.SpeechStarted("u1", 0), wire.SpeechStopped("u1", 900))
+    story.tell(wire.ResponseStarted("r1"), wire.ItemAdded("r1", "i1", "message"))
+    assert story.tell(STARTED) == [Send(wire.CancelResponse("r1")), Send(wire.DeleteItem("i1"))]
+    assert isinstance(story.at(), Hearing)
+    assert story.tell(audio()) == []
+    late = Story()
+    late.tell(WAKE, SessionReady(), wire.SpeechStarted("u1", 0), wire.SpeechStopped("u1", 900), STARTED)
+    assert late.tell(wire.ResponseStarted("r1")) == [Send(wire.CancelResponse("r1"))]
+
+
+# --- follow-up --------------------------------------------------------------------------------------------------------
+
+
+def in_window(rules: Rules = RULES) -> Story:
+    story = answering(rules, whole=True)
+    story.tell(Drained(), after=1)
+    assert isinstance(story.at(), Listening)
+    return story
+
+
+def test_a_window_is_open_to_nobody_but_somebody_near() -> None:
+    story = in_window()
+    assert not hears(story.at(), RULES)
+    assert story.wait(RULES.follow_up_s) == [CloseSession(1, "silence")]
+
+
+def test_a_window_waits_for_the_services_word_but_once() -> None:
+    story = in_window()
+    story.wait(RULES.follow_up_s - 0.1)
+    assert story.tell(SOME) == [Hear(90_000 - RULES.near_overlap)]
+    story.wait(1)
+    assert story.tell(NOBODY, SOME) == []
+    assert isinstance(story.at(), Listening)
+    assert story.wait(RULES.notice_s)[-1] == CloseSession(1, "silence")
+
+
+def test_a_short_word_may_be_over_before_the_service_says_that_it_heard_it() -> None:
+    story = in_window()
+    story.tell(SOME, NOBODY)
+    assert story.tell(STARTED) == [BeginTurn(2, "follow_up")]
+
+
+def test_a_television_has_two_turns_and_no_third() -> None:
+    story = in_window()
+    for turn in (2, 3):
+        assert story.tell(TELEVISION)[-1] == Hear(90_000 - RULES.near_overlap)
+        assert story.tell(wire.SpeechStarted(f"u{turn}", 0)) == [BeginTurn(turn, "follow_up")]
+        story.tell(wire.SpeechStopped(f"u{turn}", 9), wire.ResponseStarted(f"r{turn}"), audio(f"r{turn}"))
+        story.tell(NOBODY, wire.ResponseDone(f"r{turn}", "completed"), Drained())
+    assert story.tell(TELEVISION) == []
+    assert story.wait(RULES.follow_up_s) == [CloseSession(1, "silence")]
+
+
+def test_a_person_in_between_gives_a_doubtful_turn_back() -> None:
+    story = in_window()
+    for near in (TELEVISION, ENOUGH, TELEVISION, TELEVISION):
+        story.tell(near, STARTED)
+        assert isinstance(story.at(), Hearing)
+        story.tell(STOPPED, wire.ResponseStarted("r9"), audio("r9"), NOBODY)
+        story.tell(wire.ResponseDone("r9", "completed"), Drained())
+    assert story.tell(TELEVISION) == []
+
+
+def test_a_wake_word_opens_the_window_to_all() -> None:
+    story = in_window()
+    assert story.tell(WAKE) == [Chime("wake"), Hear(100_000 - RULES.wake_overlap)]
+    assert story.tell(STARTED) == [BeginTurn(2, "wake_word")]
+
+
+def test_the_model_may_say_goodbye() -> None:
+    story = answering()
+    call = wire.FunctionCall("r1", "i2", "c1", GOODBYE, "{}")
+    assert story.tell(call) == [Send(wire.CreateToolOutput("c1", "{}"))]
+    story.tell(wire.ResponseDone("r1", "completed"))
+    assert story.tell(Drained()) == [EndTurn(1, "finished"), CloseSession(1, "goodbye")]
+
+
+def test_whoever_talks_over_a_goodbye_is_listened_to() -> None:
+    story = answering()
+    story.tell(wire.FunctionCall("r1", "i2", "c1", GOODBYE, "{}"), ENOUGH, STARTED, STOPPED)
+    story.tell(wire.ResponseStarted("r2"), audio("r2"), wire.ResponseDone("r2", "completed"), Drained())
+    assert isinstance(story.at(), Listening)
+
+
+def test_a_goodbye_without_a_word_ends_the_conversation_too() -> None:
+    story = Story()
+    story.tell(WAKE, SessionReady(), wire.SpeechStarted("u1", 0), wire.SpeechStopped("u1", 900))
+    story.tell(wire.ResponseStarted("r1"), wire.FunctionCall("r1", "i1", "c1", GOODBYE, "{}"))
+    assert story.tell(wire.ResponseDone("r1", "completed"))[-1] == CloseSession(1, "goodbye")

@@ -1,6 +1,7 @@
 """Microphones beside a speaker: what is cleaned, who hears it, and what counts as a person."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import given
@@ -12,9 +13,10 @@ from tests.stories import at_home
 from voiced.core.echo.nearspeech import NearSpeech
 from voiced.core.echo.sounding import TAIL_S, Sounding
 from voiced.core.echo.uncancelled import HalfDuplex, Open
+from voiced.core.effects import Deafen, Hear
 from voiced.core.frames import FRAME, MICROPHONE_RATE, SERVICE_RATE, Frame
 from voiced.core.mqtt.payloads import EchoHealth
-from voiced.core.states import Connecting, Deafen, Hear, Idle, Listening, Responding, Rules, Talk, rules_changed
+from voiced.core.states import Connecting, Idle, Listening, Near, Responding, Rules, Talk, rules_changed
 from voiced.edge.resample import resample
 from voiced.edge.vad import Vad
 
@@ -71,9 +73,12 @@ def test_half_duplex_leaves_the_sound_as_it_is() -> None:
 
 def test_what_the_service_hears_follows_the_rules_at_once() -> None:
     half, full = Rules(full_duplex=False), Rules(full_duplex=True)
-    responding = Responding(TALK, 100.0, "r1", 50.0)
+    near = replace(TALK, near=Near("some", 100))
+    responding = Responding(near, 100.0, "r1", 50.0)
     assert rules_changed(responding, half, full) == (Hear(),)
     assert rules_changed(responding, full, half) == (Deafen(),)
+    unspoken = Responding(TALK, 100.0, "r1", 50.0)
+    assert rules_changed(unspoken, half, full) == rules_changed(unspoken, full, half) == ()
     for state in (Idle(), Listening(TALK, 5.0), Connecting(TALK, 5.0)):
         assert rules_changed(state, half, full) == rules_changed(state, full, half) == ()
 

@@ -16,6 +16,7 @@ from voiced.core.realtime.codec import CODECS, Codec, Dialect, minimal, without
 from voiced.core.realtime.decoding import Table
 from voiced.core.realtime.ga import _READERS as GA_READERS
 from voiced.core.realtime.preview import _READERS as PREVIEW_READERS
+from voiced.core.realtime.settings import SessionSettings, Transcription
 from voiced.errors import ProtocolError
 
 SERVER_EVENTS = typing.get_args(ev.ServerEvent)
@@ -361,11 +362,11 @@ def test_half_a_sample_is_never_sent(codec: Codec) -> None:
 
 # --- what to leave out of a refused session.update --------------------------------------------------------------------
 
-RICH = ev.SessionSettings(
+RICH = SessionSettings(
     instructions="Be short.",
     voice="marin",
     speed=1.1,
-    transcription=ev.Transcription("whisper-1", "de"),
+    transcription=Transcription("whisper-1", "de"),
     noise_reduction="far_field",
     max_output_tokens=900,
     tools=({"type": "function", "name": "t", "parameters": {}},),

@@ -11,6 +11,7 @@ from tests.callers import CLIENT_EVENTS
 from tests.wire import check_client_frame
 from voiced.core.realtime import events as ev
 from voiced.core.realtime.ga import decode, encode
+from voiced.core.realtime.settings import SessionSettings, Transcription
 
 SERVER = TypeAdapter[Any](RealtimeServerEvent)
 
@@ -27,9 +28,7 @@ def test_every_frame_of_ours_is_one_the_sdk_knows(event: ev.ClientEvent) -> None
 
 def test_the_session_is_written_out_in_full() -> None:
     event = ev.UpdateSession(
-        ev.SessionSettings(
-            instructions="Be short.", voice="cedar", transcription=ev.Transcription("gpt-transcribe", "en")
-        ),
+        SessionSettings(instructions="Be short.", voice="cedar", transcription=Transcription("gpt-transcribe", "en")),
         event_id="e1",
     )
     pcm = {"type": "audio/pcm", "rate": 24000}
@@ -50,7 +49,7 @@ def test_the_session_is_written_out_in_full() -> None:
                         "prefix_padding_ms": 300,
                         "silence_duration_ms": 500,
                         "create_response": True,
-                        "interrupt_response": True,
+                        "interrupt_response": False,
                     },
                 },
                 "output": {"format": pcm, "voice": "cedar"},
@@ -60,7 +59,7 @@ def test_the_session_is_written_out_in_full() -> None:
 
 
 def test_a_text_session_names_no_voice_and_can_switch_turn_detection_off() -> None:
-    session = frame(ev.UpdateSession(ev.SessionSettings(modalities=("text",), voice="marin", turn_detection=None)))[
+    session = frame(ev.UpdateSession(SessionSettings(modalities=("text",), voice="marin", turn_detection=None)))[
         "session"
     ]
     assert session["output_modalities"] == ["text"]

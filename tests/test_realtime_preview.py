@@ -11,6 +11,7 @@ from tests.callers import CLIENT_EVENTS
 from tests.wire import check_client_frame
 from voiced.core.realtime import events as ev
 from voiced.core.realtime.preview import decode, encode
+from voiced.core.realtime.settings import SessionSettings, Transcription
 
 SERVER = TypeAdapter[Any](RealtimeServerEvent)
 
@@ -27,10 +28,10 @@ def test_every_frame_of_ours_is_one_the_sdk_knows(event: ev.ClientEvent) -> None
 
 def test_the_session_is_flat_and_written_out_in_full() -> None:
     event = ev.UpdateSession(
-        ev.SessionSettings(
+        SessionSettings(
             instructions="Be short.",
             voice="alloy",
-            transcription=ev.Transcription("whisper-1"),
+            transcription=Transcription("whisper-1"),
             noise_reduction="near_field",
             max_output_tokens=700,
         ),
@@ -54,14 +55,14 @@ def test_the_session_is_flat_and_written_out_in_full() -> None:
                 "prefix_padding_ms": 300,
                 "silence_duration_ms": 500,
                 "create_response": True,
-                "interrupt_response": True,
+                "interrupt_response": False,
             },
         },
     }
 
 
 def test_a_text_session_names_no_voice_and_can_switch_turn_detection_off() -> None:
-    session = frame(ev.UpdateSession(ev.SessionSettings(modalities=("text",), voice="alloy", turn_detection=None)))[
+    session = frame(ev.UpdateSession(SessionSettings(modalities=("text",), voice="alloy", turn_detection=None)))[
         "session"
     ]
     assert session["modalities"] == ["text"]

@@ -24,6 +24,7 @@ from tests.callers import (
 from voiced.config import RealtimeConfig
 from voiced.core.realtime import events as ev
 from voiced.core.realtime.endpoint import endpoint
+from voiced.core.realtime.settings import SessionSettings
 from voiced.edge.credentials import Credentials
 from voiced.edge.link import Patience
 from voiced.edge.service import RealtimeService
@@ -92,7 +93,7 @@ async def test_a_literal_text_is_spoken_word_for_word_and_not_remembered(provide
 
 
 async def test_a_text_session_answers_in_text() -> None:
-    settings = ev.SessionSettings(modalities=("text",), instructions="Be short.")
+    settings = SessionSettings(modalities=("text",), instructions="Be short.")
     async with Simulator(scenario(pace=0)) as simulator, service(simulator.url).open(settings) as session:
         await session.send(ev.CreateMessage("user", "What time is it?"))
         await session.send(ev.CreateResponse())

@@ -15,6 +15,7 @@ from voiced.config import Config, RealtimeConfig
 from voiced.core.profiles import ELSEWHERE, ignored, session_settings
 from voiced.core.realtime import events as ev
 from voiced.core.realtime.codec import CODECS, Dialect
+from voiced.core.realtime.settings import SessionSettings
 from voiced.core.states import Rules
 from voiced.errors import RefusedError
 from voiced.profileconfig import ProfileConfig, VoiceLiveConfig
@@ -49,11 +50,13 @@ OTHER: dict[str, Any] = {
     "modalities": ("text",),
     "turn_detection": "semantic_vad",
     "vad_eagerness": "high",
+    "tools": (),
     "session": {"tool_choice": "none"},
 }
 """A value for each key of a profile that is not its usual one."""
-NOT_SENT = {"deployment", "chime", "history", "tools", "voice_live"}
+NOT_SENT = {"deployment", "chime", "history", "voice_live"}
 WITH: dict[str, dict[str, Any]] = {
+    "session": {"tools": ()},
     "vad_eagerness": {"turn_detection": "semantic_vad"},
     "noise_strength": {"noise_reduction": "near_field"},
     "truncation_ratio": {"truncation": "retention_ratio"},
@@ -220,7 +223,7 @@ async def test_a_setting_refused_by_name_is_left_out_from_then_on(
 async def test_of_settings_refused_without_a_name_only_the_guilty_are_left_out(provider: str) -> None:
     guilty = HEARD if provider == "azure" else "session.input_audio_noise_reduction"
     plan = scenario(Connection(refuse_settings=(guilty,), unnamed=True), repeat_connections=True)
-    settings = ev.SessionSettings(instructions="x", voice="ash", noise_reduction="far_field", max_output_tokens=500)
+    settings = SessionSettings(instructions="x", voice="ash", noise_reduction="far_field", max_output_tokens=500)
     async with Simulator(plan) as simulator:
         line = service(simulator.url, provider)
         async with line.open(settings):
@@ -259,7 +262,7 @@ async def test_a_refusal_that_only_speaks_of_the_setting_is_understood() -> None
         return "reasoning" not in session
 
     error = {"type": "invalid_request_error", "message": "Reasoning is not supported by this model.", "param": None}
-    settings = ev.SessionSettings(reasoning_effort="low", voice="marin")
+    settings = SessionSettings(reasoning_effort="low", voice="marin")
     async with server(picky(takes, error)) as there:
         line = service(there, "custom")
         async with line.open(settings):

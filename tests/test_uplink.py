@@ -73,9 +73,20 @@ def test_a_position_tells_where_a_sample_came_from() -> None:
 
 def test_what_the_ring_no_longer_has_is_counted() -> None:
     uplink = Uplink()
-    listen(uplink, heard(0, 300))
+    listen(uplink, heard(0, 900))
     uplink.hear(0)
-    assert uplink.lost == 300 * FRAME - int(RING_S * MICROPHONE_RATE)
+    assert uplink.lost == 900 * FRAME - int(RING_S * MICROPHONE_RATE)
+
+
+def test_what_is_skipped_is_never_sent_and_not_lost() -> None:
+    uplink = Uplink()
+    listen(uplink, heard(0, 10))
+    uplink.skip(12 * FRAME)
+    listen(uplink, heard(10 * FRAME, 10))
+    uplink.hear(5 * FRAME)
+    assert np.array_equal(uplink.take(10**6), positions(12 * FRAME, 20 * FRAME))
+    assert uplink.lost == 0
+    assert [frame.start for frame in uplink.recent] == [at * FRAME for at in range(20)]
 
 
 def test_a_hole_in_the_sound_is_counted() -> None:

@@ -13,37 +13,24 @@ import numpy as np
 from voiced.attention import Attention, Heard
 from voiced.config import Config
 from voiced.core import conversation as mind
-from voiced.core.chimes import chime
 from voiced.core.frames import FRAME, MICROPHONE_RATE, Frame, seconds
 from voiced.core.mqtt import commands, payloads
+from voiced.core.nearness import Nearness, role
 from voiced.core.playout import Drained as PlayoutDrained
 from voiced.core.playout import PlayoutEvent, Started
-from voiced.core.profiles import chimes, deployment, persona_at_first, rules, session_settings
+from voiced.core.profiles import deployment, rules
 from voiced.core.realtime import events as wire
 from voiced.core.realtime.codec import Dialect
 from voiced.core.realtime.refusal import harmless
 from voiced.core.states import (
-    Accept,
-    BeginTurn,
-    Chime,
-    ChimeKind,
-    CloseSession,
-    Cut,
-    Deafen,
     Drained,
-    Effect,
     Ended,
-    EndTurn,
     Event,
-    Hear,
     Idle,
-    OpenSession,
-    Play,
-    Refuse,
-    Send,
     SessionReady,
     State,
     Tick,
+    Woken,
     deadline,
     published,
     rules_changed,
@@ -53,7 +40,7 @@ from voiced.core.uplink import Uplink
 from voiced.core.wake import NearMiss, Rising, Wake
 from voiced.core.words import word_rules
 from voiced.desk import Desk
-from voiced.errors import CommandError
+from voiced.hands import Hands
 from voiced.line import Sessions
 from voiced.parts import Parts
 from voiced.reports import Reports
@@ -81,7 +68,7 @@ class Daemon:
     """
 
     def __init__(self, config: Config, dialect: Dialect, parts: Parts, reports: Reports) -> None:
-        self._config, self._dialect = config, dialect
+        self._config = config
         self._parts, self._speaker = parts, parts.speaker
         self._clock = parts.clock
         self._reports = reports
@@ -99,8 +86,19 @@ class Daemon:
         words = [word.model for word in config.wake.words]
         near = config.realtime.prepare_at
         self._attention = Attention(parts.ears, post=self.post, clips=parts.clips, words=words, rising_at=near)
-        self._is_open, self._is_starting = False, True
-        self._reason: str | None = None
+        self._nearness = Nearness(parts.speech)
+        self._hands = Hands(
+            config,
+            dialect,
+            speaker=parts.speaker,
+            uplink=self._uplink,
+            service=parts.service,
+            sessions=self._sessions,
+            scribe=self._scribe,
+            spending=self.spending,
+            reports=reports,
+        )
+        self._is_starting = True
         self._desk = Desk(
             config=config,
             reports=reports,
@@ -108,11 +106,10 @@ class Daemon:
             parts=parts,
             spending=self.spending,
             step=self._step,
-            chime=self._chime,
+            chime=self._hands.chime,
             apply=self._apply,
         )
         self._rules = rules(config, follow_up=self._desk.settings.follow_up, full_duplex=parts.echo.full_duplex)
-        self._profile = persona_at_first(config)
         self._state: State = Idle()
         self.frames = 0
         self._resting = asyncio.Event()
@@ -188,11 +185,21 @@ class Daemon:
             self._uplink.add(cleaned)
             if self._uplink.is_open:
                 self._sessions.sound_waits()
+            self._look_for_speech(cleaned)
             if self._desk.settings.wake_enabled:
                 self._attention.hear(cleaned)
         await self._attention.settled()
         await self._news.join()  # what was heard last may have begun a conversation
         await self._be_silent()
+
+    def _look_for_speech(self, frame: Frame) -> None:
+        """Find out whether somebody near speaks, while that matters."""
+        if not isinstance(self._state, Idle):
+            echo = self._parts.echo
+            whose = role(self._state, full_duplex=echo.full_duplex)
+            near = self._nearness.hear(frame, whose, echo.near_speech_s)
+            if near is not None:
+                self.post(near, self._open_session())
 
     async def _be_silent(self) -> None:
         """Behind the end of a recording: silence, by which the service notices that a turn is over."""
@@ -253,14 +260,16 @@ class Daemon:
         now, before = self._clock(), self._state
         self._scribe.before(event, now, idle=isinstance(before, Idle))
         if isinstance(event, SessionReady):
-            self._session_is_ready(event)
+            self._hands.session_is_ready(event.model)
         elif isinstance(event, wire.ServiceProblem) and not harmless(event):
             self._reports.error(event.code or event.type, event.message)
         self._state, effects = mind.step(before, event, now, self._rules)
         if type(before) is not type(self._state):
             logger.info("%s: %s -> %s", *(type(value).__name__ for value in (event, before, self._state)))
+        if self._open_session() not in {None, None if isinstance(before, Idle) else before.talk.session}:
+            self._nearness.begin(self._uplink.recent, event.wake.end if isinstance(event, Woken) else None)
         for effect in effects:
-            self._do(effect)
+            self._hands.do(effect)
         self._scribe.after(event, self._state)
         resting = isinstance(self._state, Idle)
         self._parts.microphone.pace(prompt=not resting)
@@ -273,96 +282,11 @@ class Daemon:
         if (spent, full_duplex) != (self._rules.spent, self._rules.full_duplex):
             before, self._rules = self._rules, replace(self._rules, spent=spent, full_duplex=full_duplex)
             for effect in rules_changed(self._state, before, self._rules):
-                self._do(effect)
-
-    def _do(self, effect: Effect) -> None:
-        match effect:
-            case OpenSession():
-                self._open(effect)
-            case CloseSession():
-                self._close(effect)
-            case Hear():
-                self._hear_on(effect)
-            case Deafen():
-                self._uplink.hold()
-            case Send():
-                self._sessions.send(effect.event)
-            case Play(sound):
-                self._speaker.play(sound.item_id, sound.content_index, sound.pcm)
-            case Cut(remembered):
-                self._cut(remembered=remembered)
-            case Chime(kind):
-                self._chime(kind)
-            case BeginTurn() | EndTurn() | Accept() | Refuse():
-                self._write(effect)
-
-    def _chime(self, kind: ChimeKind) -> None:
-        if chimes(self._config, self._profile):
-            self._speaker.chime(chime(kind))
-
-    def _write(self, effect: BeginTurn | EndTurn | Accept | Refuse) -> None:
-        match effect:
-            case BeginTurn():
-                self._scribe.begin(effect, "default" if isinstance(self._state, Idle) else self._state.talk.profile)
-            case EndTurn():
-                self._scribe.end(effect)
-                self.spending.turn_over()
-            case Accept(request):
-                self._scribe.accept(request)
-            case Refuse(request, message):
-                self._scribe.refuse(request, CommandError(message, code="busy"))
-
-    def _open(self, effect: OpenSession) -> None:
-        self._scribe.open()
-        self.spending.open(effect.session, self._scribe.session, effect.profile)
-        self._reason = None
-        self._is_open = False
-        self._profile = effect.profile
-        self._reports.cloud_is("connecting")
-        settings = session_settings(self._config, effect.profile, self._dialect)
-        self._sessions.open(effect.session, settings, self._config.profiles[effect.profile].deployment)
+                self._hands.do(effect)
 
     def _post_of_session(self, session: int, news: News) -> None:
         self.spending.noted(session, news)  # at once: what comes too late for the conversation costs as much
         self.post(news, session)
-
-    def _session_is_ready(self, ready: SessionReady) -> None:
-        self._is_open = True
-        self.spending.ready(ready.model)
-        self._reports.service_is_open(self._parts.service.refusals)
-        self._reports.session(self._scribe.session, started=True)
-        for told in self._scribe.recall(self._profile):
-            self._sessions.send(told)
-
-    def _close(self, effect: CloseSession) -> None:
-        self._reason = effect.reason
-        if self._is_open:
-            scribe = self._scribe
-            self._reports.session(scribe.session, started=False, reason=effect.reason, turns=scribe.turns)
-        if effect.failed and not self._is_open:
-            self._reports.cloud_is("down")
-            self._reports.problem("service", effect.message)
-        else:
-            self._reports.cloud_is("down" if self._reports.is_a_problem("service") else "ok")
-            if effect.failed:
-                self._reports.error(effect.reason, effect.message or effect.reason)
-        self._is_open = False
-        self.spending.close()
-        self._sessions.close()
-
-    def _hear_on(self, effect: Hear) -> None:
-        if effect.resume:
-            self._uplink.resume()
-        elif effect.after_s:
-            self._uplink.hear(self._uplink.end + int(effect.after_s * MICROPHONE_RATE))
-        else:
-            self._uplink.hear(effect.since)
-        self._sessions.sound_waits()
-
-    def _cut(self, *, remembered: bool) -> None:
-        truncations = self._scribe.cut(self._speaker.cut())
-        for told in truncations if remembered else ():
-            self._sessions.send(told)
 
     def _when_said(self, sent_ms: int) -> float | None:
         """Return when the sound stood at the microphone that is ``sent_ms`` into what was sent."""
@@ -393,6 +317,6 @@ class Daemon:
             self._state,
             self._desk.settings,
             session=self._scribe.session or None,
-            reason=self._reason,
+            reason=self._hands.reason,
             starting=self._is_starting and isinstance(self._state, Idle),
         )

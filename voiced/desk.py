@@ -5,12 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from voiced.config import Config
+from voiced.core.effects import ChimeKind
 from voiced.core.mqtt import commands, payloads
 from voiced.core.mqtt.parsing import parse
 from voiced.core.mqtt.topics import Topics
 from voiced.core.orders import order, spoken
 from voiced.core.settings import changed, remembered
-from voiced.core.states import Asked, Called, ChimeKind, Ended, Event, Woken
+from voiced.core.states import Asked, Called, Ended, Event, Woken
 from voiced.core.wake import NearMiss, Wake
 from voiced.core.words import is_active, word_named
 from voiced.errors import CommandError, RestartError

@@ -159,6 +159,7 @@ async def opened(
             Parts(
                 microphone=microphone,
                 echo=echo,
+                speech=Vad(),
                 ears=ears,
                 speaker=speaker,
                 service=service,

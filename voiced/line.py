@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable
 
 from voiced.core.frames import MICROPHONE_RATE, Samples
-from voiced.core.realtime.events import AppendAudio, ClientEvent, ServerEvent, SessionSettings
+from voiced.core.realtime.events import AppendAudio, ClientEvent, ServerEvent
+from voiced.core.realtime.settings import SessionSettings
 from voiced.core.states import SessionLost, SessionReady
 from voiced.core.uplink import Uplink
 from voiced.errors import ServiceError

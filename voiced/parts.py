@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from voiced.ports import Clips, Clock, Ears, Echo, Microphone, Resample, Service, Settled, Speaker
+from voiced.ports import Clips, Clock, Ears, Echo, Microphone, Resample, Service, Settled, Speaker, Speech
 from voiced.spending import Means
 
 
@@ -15,6 +15,8 @@ class Parts:
     """Entered already."""
     echo: Echo
     """Between the microphone and everybody else; knows what the speaker plays."""
+    speech: Speech
+    """Tells during a conversation whether somebody may be speaking."""
     ears: Ears
     speaker: Speaker
     """Its playout events go to :meth:`Daemon.post`."""

@@ -12,7 +12,8 @@ from voiced.core.evidence import Clip
 from voiced.core.frames import Frame, Samples
 from voiced.core.ledger import Book, Entry
 from voiced.core.mqtt.payloads import BrokerHealth, EchoHealth
-from voiced.core.realtime.events import ClientEvent, ServerEvent, SessionSettings
+from voiced.core.realtime.events import ClientEvent, ServerEvent
+from voiced.core.realtime.settings import SessionSettings
 from voiced.core.wake import NearMiss, Wake, WordRule
 
 

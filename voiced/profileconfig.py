@@ -101,8 +101,8 @@ class ProfileConfig(Section):
     """Preview protocol (0.6 to 1.2) and ``voice-live``: how varied answers are."""
     modalities: tuple[Literal["audio", "text"], ...] = ("audio",)
     """``["audio"]``, or ``["text"]``: transcripts only, nothing is spoken."""
-    tools: tuple[str, ...] = ()
-    """Names of tools the model may use; this version has none."""
+    tools: tuple[Literal["goodbye"], ...] = ("goodbye",)
+    """What the model may do: ``goodbye``: end the conversation when the person has said goodbye."""
     voice_live: VoiceLiveConfig = Field(default_factory=VoiceLiveConfig)
     session: dict[str, Any] = Field(default_factory=dict)
     """Further settings of the session, as the service documents them; what a key above sets wins."""
@@ -119,11 +119,4 @@ class ProfileConfig(Section):
     def _one_modality(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if len(value) != 1:
             raise ValueError('must be ["audio"] or ["text"]')
-        return value
-
-    @field_validator("tools")
-    @classmethod
-    def _no_tools_yet(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if value:
-            raise ValueError("this version has no tools; use []")
         return value

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from voiced.config import Config
 from voiced.core import states
+from voiced.core.effects import Source
 from voiced.core.mqtt import commands, payloads
 from voiced.core.turns import Draft
 from voiced.core.wake import NearMiss, Wake
@@ -111,7 +112,7 @@ class Reports:
             )
         )
 
-    def called(self, source: states.Source) -> None:
+    def called(self, source: Source) -> None:
         """Publish that somebody had the daemon listen without a wake word."""
         by: Literal["button", "mqtt"] = "button" if source == "button" else "mqtt"
         self._woken(payloads.WakeEvent(event_type="detected", time=self.today(), source=by))

@@ -6,11 +6,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from voiced.config import Config
+from voiced.core.effects import BeginTurn, EndTurn
 from voiced.core.mqtt import commands, payloads
 from voiced.core.playout import Part
 from voiced.core.profiles import transcriber
 from voiced.core.realtime import events as wire
-from voiced.core.states import Asked, BeginTurn, Called, EndTurn, Event, Responding, SessionReady, State, Woken
+from voiced.core.states import Asked, Called, Event, Paused, Responding, SessionReady, State, Woken, is_doubtful
 from voiced.core.turns import Draft, TurnBook
 from voiced.errors import CommandError
 from voiced.ports import Clock
@@ -82,10 +83,6 @@ class Scribe:
                 self._book.called(None)
             case SessionReady():
                 self._book.ready(now)
-            case wire.SpeechStopped():
-                # The service counts the silence that ended the turn as part of it.
-                tail_ms = self._book.draft.tail_ms if self._book.draft else 0
-                self._book.note(event, self._when_said(event.audio_end_ms - tail_ms))
             case wire.ResponseDone():
                 self._book.note(event, nano=self._price(event))
 
@@ -93,12 +90,24 @@ class Scribe:
         """Note what an event says once the conversation has gone on to ``state``."""
         match event:
             case wire.AudioDelta() | wire.TextDelta():
-                if isinstance(state, Responding) and state.response == event.response_id:
+                answer = state.answer if isinstance(state, Paused) else state
+                if isinstance(answer, Responding) and answer.response == event.response_id:
                     self._book.note(event)
             case wire.InputTranscript():
                 self._book.note(event, nano=self._price(event))
-            case wire.ResponseStarted() | wire.SpeechStarted() | wire.InputCommitted() | wire.InputTranscriptFailed():
+            case wire.InputTranscriptFailed():
                 self._book.note(event)
+            case wire.ResponseStarted() | wire.SpeechStarted() | wire.SpeechStopped() | wire.InputCommitted():
+                if not is_doubtful(event, state):
+                    self._note(event)
+
+    def _note(self, event: wire.ServerEvent) -> None:
+        if isinstance(event, wire.SpeechStopped):
+            # The service counts the silence that ended the turn as part of it.
+            tail_ms = self._book.draft.tail_ms if self._book.draft else 0
+            self._book.note(event, self._when_said(event.audio_end_ms - tail_ms))
+        else:
+            self._book.note(event)
 
     def begin(self, begun: BeginTurn, profile: str) -> None:
         """Open a page for a turn, and publish that."""
@@ -121,6 +130,8 @@ class Scribe:
             tail_ms=spoken_to.vad_silence_ms if by_silence else 0,
         )
         self._book.begin(draft)
+        for event in begun.said:
+            self._note(event)
         self._reports.turn_begun(draft)
 
     def sounded(self) -> None:

@@ -5,7 +5,7 @@ from typing import Literal
 from voiced.config import Config
 from voiced.core.frames import SERVICE_RATE
 from voiced.core.realtime.codec import Dialect
-from voiced.core.realtime.events import (
+from voiced.core.realtime.settings import (
     AzureVad,
     EndOfUtterance,
     Retention,
@@ -17,6 +17,7 @@ from voiced.core.realtime.events import (
 )
 from voiced.core.realtime.voice_live import is_azure_voice
 from voiced.core.states import Rules
+from voiced.core.tools import TOOLS
 from voiced.profileconfig import ProfileConfig
 
 PREVIEW_VOICES = {"marin": "alloy", "cedar": "echo"}
@@ -62,6 +63,7 @@ def session_settings(config: Config, name: str, dialect: Dialect) -> SessionSett
         reasoning_effort=profile.reasoning_effort or None,
         temperature=profile.temperature,
         echo_cancellation=live.echo_cancellation,
+        tools=tuple(TOOLS[tool] for tool in profile.tools),
         further=profile.session,
         input_rate=live.input_rate if dialect == "voice-live" else SERVICE_RATE,
     )
@@ -154,6 +156,7 @@ def rules(config: Config, *, follow_up: bool = True, full_duplex: bool = False) 
         follow_up_s=wanted if follow_up else 0.0,
         no_speech_s=talk.no_speech_s,
         max_s=talk.max_s,
+        written=frozenset(name for name in config.profiles if transcriber(config, name) is not None),
         full_duplex=full_duplex,
     )
 

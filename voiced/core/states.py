@@ -1,14 +1,11 @@
-"""What the mind works on: rules, what happens, what is to be done, and the states between; all plain values."""
+"""What the mind works on: rules, what happens, and the states between; all plain values."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from voiced.core.effects import Deafen, Effect, EndTurn, Hear, Source
 from voiced.core.realtime import events as wire
 from voiced.core.wake import Wake
-
-Source = Literal["wake_word", "button", "mqtt", "follow_up"]
-Outcome = Literal["finished", "interrupted", "failed", "timeout"]
-ChimeKind = Literal["wake", "error"]
 
 # --- what a person may decide -----------------------------------------------------------------------------------------
 
@@ -32,8 +29,18 @@ class Rules:
     word, with some voices 550; 200 ms more keep the first syllable behind it whole."""
     tail_s: float = 0.25
     """How long a cut answer still sounds: fade, sound card, room. Measured 0.14 to 0.18 s."""
+    doubt_s: float = 2.0
+    """How long an answer is paused for somebody who may be saying something."""
+    notice_s: float = 2.0
+    """From the first sound of somebody near to the service's word that it is speech."""
+    near_overlap: int = 8_000
+    """Samples of sound sent from before the first that was taken for somebody near."""
+    most_unsure: int = 2
+    """Follow-up turns in a row by somebody who may be a television."""
+    written: frozenset[str] = frozenset()
+    """Profiles for whom the service writes down what the person says: then words can be waited for."""
     full_duplex: bool = False
-    """Whether the service hears the person while an answer plays."""
+    """Whether the service may hear the microphone while an answer plays."""
     spent: bool = False
     """Whether the budget is used up: the answer going on is the last one."""
 
@@ -108,118 +115,24 @@ class Drained:
 
 
 @dataclass(frozen=True, slots=True)
+class Near:
+    """By our own evidence somebody near speaks, or does not any more."""
+
+    speech: Literal["none", "some", "enough"]
+    """``some``: it may be one; ``enough``: it is one."""
+    since: int = 0
+    """Position in the microphone's sound at which it began."""
+    sure: bool = True
+    """Whether it stands out from what the room sounds like anyway; a television does not."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed."""
 
 
 Event: TypeAlias = (
-    Woken | Called | Asked | Stopped | Ended | SessionReady | SessionLost | Drained | Tick | wire.ServerEvent
-)
-
-# --- what is to be done -----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class OpenSession:
-    """Connect, under this number."""
-
-    session: int
-    profile: str
-
-
-@dataclass(frozen=True, slots=True)
-class CloseSession:
-    """Leave the session; ``failed`` where nobody wanted that, ``message`` says why."""
-
-    session: int
-    reason: str
-    failed: bool = False
-    message: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Hear:
-    """Send what the microphone hears: from a position on, from where it was last held back, or (neither) from now.
-
-    ``after_s``: not from now, but from so many seconds ahead on.
-    """
-
-    since: int | None = None
-    resume: bool = False
-    after_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Deafen:
-    """Send nothing more of the microphone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Tell the service."""
-
-    event: wire.ClientEvent
-
-
-@dataclass(frozen=True, slots=True)
-class Play:
-    """Let this be heard."""
-
-    sound: wire.AudioDelta
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """Fall silent now, and tell the service what was heard, if it remembers the answer."""
-
-    remembered: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Chime:
-    """A short sound."""
-
-    kind: ChimeKind
-
-
-@dataclass(frozen=True, slots=True)
-class BeginTurn:
-    """A turn begins."""
-
-    turn: int
-    source: Source
-    request: int | None = None
-    text: str | None = None
-    """What the person said, where it was typed."""
-
-
-@dataclass(frozen=True, slots=True)
-class EndTurn:
-    """The turn is over."""
-
-    turn: int
-    outcome: Outcome
-    code: str | None = None
-    message: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Accept:
-    """Tell who asked that it is done."""
-
-    request: int
-
-
-@dataclass(frozen=True, slots=True)
-class Refuse:
-    """Tell who asked that it cannot be."""
-
-    request: int
-    message: str
-
-
-Effect: TypeAlias = (
-    OpenSession | CloseSession | Hear | Deafen | Send | Play | Cut | Chime | BeginTurn | EndTurn | Accept | Refuse
+    Woken | Called | Asked | Stopped | Ended | SessionReady | SessionLost | Drained | Near | Tick | wire.ServerEvent
 )
 
 # --- states -----------------------------------------------------------------------------------------------------------
@@ -252,6 +165,18 @@ class Talk:
     """Whether the person speaks, rather than types: then the microphone is open while an answer is awaited."""
     literal: bool = False
     """Whether the answer is a text read aloud, which the service does not remember."""
+    near: Near | None = None
+    """Who seems to speak; ``None``: nobody."""
+    unsure: int = 0
+    """Follow-up turns until now, in a row, that may have been a television's."""
+    suspect: wire.SpeechStarted | None = None
+    """Speech that the service hears, that nobody near says, as far as we know, and that is not over."""
+    void: tuple[str, ...] = ()
+    """Items and answers that count for nothing: what they still bring is taken out of the service's memory."""
+    void_next: bool = False
+    """Whether the service is about to answer such an item."""
+    goodbye: bool = False
+    """Whether the answer says goodbye."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,11 +191,13 @@ class Connecting:
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """The microphone is open, nobody speaks yet."""
+    """Nobody speaks yet. The microphone is open; in a follow-up window only to somebody near."""
 
     talk: Talk
     until: float
     follow_up: bool = False
+    spoke: Near | None = None
+    """Who has spoken near since the window opened, of whom the service has yet to say that it hears speech."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +215,10 @@ class Processing:
     talk: Talk
     until: float
     response: str | None = None
+    items: tuple[str, ...] = ()
+    """Messages of it that have begun."""
+    owed: bool = False
+    """Whether the service refused to answer before another answer is over: then it is to be asked once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +230,8 @@ class Responding:
     response: str
     sounds_until: float | None = None
     """When all sound so far will have been heard, if the speaker keeps up; ``None``: nothing is being heard."""
+    items: tuple[str, ...] = ()
+    """Messages of the answer that have begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,10 +242,30 @@ class Finishing:
     until: float
     ended: EndTurn
     """How the turn ends once all is heard."""
+    response: str
+    items: tuple[str, ...] = ()
     lost: bool = False
 
 
-Active: TypeAlias = Connecting | Listening | Hearing | Processing | Responding | Finishing
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """The answer is silent for a moment, because somebody may be talking over it."""
+
+    talk: Talk
+    until: float
+    answer: Responding | Finishing
+    """What goes on if nobody is; the session is there. Its ``talk`` is out of date."""
+    since: float
+    """When it fell silent."""
+    started: tuple[wire.SpeechStarted, ...]
+    """What the service took for speech; the last may go on."""
+    early: tuple[wire.ServerEvent, ...] = ()
+    """What the service told of that speech and of an answer to it."""
+    stopped: bool = False
+    """Whether the last is over."""
+
+
+Active: TypeAlias = Connecting | Listening | Hearing | Processing | Responding | Finishing | Paused
 State: TypeAlias = Idle | Active
 Step: TypeAlias = tuple[State, tuple[Effect, ...]]
 
@@ -325,7 +278,7 @@ def deadline(state: State) -> float | None:
     match state:
         case Idle():
             return None
-        case Responding() | Finishing():
+        case Responding() | Finishing() | Paused():
             return state.until
         case _:
             return min(state.until, state.talk.ends)
@@ -347,14 +300,29 @@ def published(state: State) -> Literal["idle", "listening", "processing", "respo
 def hears(state: State, rules: Rules) -> bool:
     """Return whether the service is sent what the microphone hears."""
     match state:
+        case Listening(follow_up=True, spoke=None):
+            return is_near(state.talk, rules) or state.talk.suspect is not None
         case Listening() | Hearing():
             return True
         case Connecting() | Processing():
             return state.talk.by_voice
         case Responding() | Finishing(lost=False):
+            is_open = is_surely_near(state.talk) or state.talk.suspect is not None
+            return rules.full_duplex and state.talk.follows and is_open
+        case Paused():
             return rules.full_duplex and state.talk.follows
         case _:
             return False
+
+
+def is_near(talk: Talk, rules: Rules) -> bool:
+    """Return whether somebody seems to speak who may begin a turn: not a television, turn after turn."""
+    return talk.near is not None and (talk.near.sure or talk.unsure < rules.most_unsure)
+
+
+def is_surely_near(talk: Talk) -> bool:
+    """Return whether somebody seems to speak who may interrupt."""
+    return talk.near is not None and talk.near.sure
 
 
 def rules_changed(state: State, before: Rules, after: Rules) -> tuple[Effect, ...]:
@@ -372,7 +340,8 @@ def visible(state: State) -> tuple[str, int, int, str]:
     """Return what other systems see of a state: while it is the same, there is no news."""
     if isinstance(state, Idle):
         return "Idle", 0, 0, ""
-    return type(state).__name__, state.talk.session, state.talk.turn, state.talk.source
+    shown = state.answer if isinstance(state, Paused) else state
+    return type(shown).__name__, state.talk.session, state.talk.turn, state.talk.source
 
 
 def costs_more(state: Active, event: Event) -> bool:
@@ -380,7 +349,18 @@ def costs_more(state: Active, event: Event) -> bool:
     match state:
         case Processing(response=str()) | Responding():
             return isinstance(event, wire.ResponseDone) and event.response_id != state.response
-        case Finishing():
+        case Finishing() | Paused():
             return False
         case _:
             return True
+
+
+def is_doubtful(
+    event: wire.ResponseStarted | wire.SpeechStarted | wire.SpeechStopped | wire.InputCommitted, state: State
+) -> bool:
+    """Return whether ``event``, that led to ``state``, belongs to no turn: not yet, or never."""
+    if isinstance(state, Idle | Paused):
+        return isinstance(state, Paused)
+    if isinstance(event, wire.ResponseStarted):
+        return event.response_id in state.talk.void and not isinstance(state, Hearing)
+    return event == state.talk.suspect or event.item_id in state.talk.void

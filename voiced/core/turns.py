@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from voiced.core.effects import EndTurn, Source
 from voiced.core.mqtt import payloads
 from voiced.core.playout import Part
 from voiced.core.prices import NANO
 from voiced.core.realtime import events as wire
-from voiced.core.states import EndTurn, Source
 from voiced.core.truncation import Answer
 
 WAIT_S = 4.0

@@ -12,8 +12,8 @@ import numpy as np
 
 from voiced.core.frames import FRAME, MICROPHONE_RATE, Frame, Samples
 
-RING_S = 4.0
-"""Seconds that can be gone back."""
+RING_S = 10.0
+"""Seconds that can be gone back, and by which the room is known when somebody calls."""
 
 BACKLOG_S = 30.0
 """Seconds that wait at most; beyond them the oldest are dropped and counted. A session opens within 15 s or not."""
@@ -54,6 +54,11 @@ class Uplink:
         """Position behind the newest sample heard."""
         return self._end
 
+    @property
+    def recent(self) -> tuple[Frame, ...]:
+        """The last seconds heard, oldest first."""
+        return tuple(self._ring)
+
     def add(self, frame: Frame) -> None:
         """Take the next frame of the microphone."""
         self._ring.append(frame)
@@ -73,6 +78,10 @@ class Uplink:
             self.lost += self._ring[0].start - since
         for frame in self._ring:
             self._queue_behind(frame, since)
+
+    def skip(self, until: int) -> None:
+        """Never let through what is heard before ``until``, which may lie ahead."""
+        self._passed = max(self._passed, until)
 
     def resume(self) -> None:
         """Let sound through from where it was last held back."""

@@ -17,10 +17,10 @@ from voiced.core.realtime.events import (
     ServerEvent,
     ServiceProblem,
     SessionCreated,
-    SessionSettings,
     SessionUpdated,
     UpdateSession,
 )
+from voiced.core.realtime.settings import SessionSettings
 from voiced.edge.credentials import Credentials
 from voiced.edge.dialing import Names
 from voiced.edge.link import Connector, Link, LinkOver, Patience, RefusedUpgrade

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from voiced.core.realtime import events as ev
+from voiced.core.realtime.settings import AzureVad, SemanticVad, SessionSettings
 
 Json: TypeAlias = dict[str, Any]
 
@@ -16,7 +17,7 @@ READ_ALOUD = "Read the following text aloud, word for word, exactly as it stands
 def encode(
     event: ev.ClientEvent,
     *,
-    session: Callable[[ev.SessionSettings], Json],
+    session: Callable[[SessionSettings], Json],
     assistant_text: str,
 ) -> str:
     """Turn one client event into the text of one WebSocket message.
@@ -47,6 +48,9 @@ def encode(
             content = {"type": assistant_text if role == "assistant" else "input_text", "text": text}
             item = {"type": "message", "role": role, "content": [content]}
             return _json({"type": "conversation.item.create", "item": item})
+        case ev.CreateToolOutput(call_id, output):
+            item = {"type": "function_call_output", "call_id": call_id, "output": output}
+            return _json({"type": "conversation.item.create", "item": item})
         case ev.CreateResponse():
             return _json({"type": "response.create", **_response(event)})
         case ev.CancelResponse(response_id):
@@ -59,12 +63,12 @@ def encode(
             return _json({"type": "conversation.item.delete", "item_id": item_id})
 
 
-def turn_detection(settings: ev.SessionSettings) -> Json | None:
+def turn_detection(settings: SessionSettings) -> Json | None:
     """Return the turn detection object with every value in it, but for what one dialect alone has."""
     match settings.turn_detection:
         case None:
             return None
-        case ev.SemanticVad() as vad:
+        case SemanticVad() as vad:
             return {
                 "type": "semantic_vad",
                 "eagerness": vad.eagerness,
@@ -73,7 +77,7 @@ def turn_detection(settings: ev.SessionSettings) -> Json | None:
             }
         case vad:
             return {
-                "type": vad.kind if isinstance(vad, ev.AzureVad) else "server_vad",
+                "type": vad.kind if isinstance(vad, AzureVad) else "server_vad",
                 "threshold": vad.threshold,
                 "prefix_padding_ms": vad.prefix_padding_ms,
                 "silence_duration_ms": vad.silence_duration_ms,
@@ -82,7 +86,7 @@ def turn_detection(settings: ev.SessionSettings) -> Json | None:
             }
 
 
-def tools(settings: ev.SessionSettings) -> Json:
+def tools(settings: SessionSettings) -> Json:
     """Return the keys that offer tools; none where there are none."""
     if not settings.tools:
         return {}

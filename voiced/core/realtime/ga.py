@@ -5,7 +5,8 @@ Source: ``openai`` 3.52.0, ``openai/types/realtime``, and the documents of both 
 
 from voiced.core.frames import SERVICE_RATE
 from voiced.core.realtime import decoding, encoding
-from voiced.core.realtime.events import ClientEvent, Retention, ServerEvent, ServerVad, SessionSettings
+from voiced.core.realtime.events import ClientEvent, ServerEvent
+from voiced.core.realtime.settings import Retention, ServerVad, SessionSettings
 
 _PCM = {"type": "audio/pcm", "rate": SERVICE_RATE}
 

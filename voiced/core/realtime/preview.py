@@ -4,7 +4,8 @@ Source: ``openai`` 3.52.0, ``openai/types/beta/realtime``; November 2026.
 """
 
 from voiced.core.realtime import decoding, encoding
-from voiced.core.realtime.events import ClientEvent, ServerEvent, SessionSettings, Transcription
+from voiced.core.realtime.events import ClientEvent, ServerEvent
+from voiced.core.realtime.settings import SessionSettings, Transcription
 
 _PCM = "pcm16"
 

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from voiced.core.realtime.endpoint import Endpoint, Secret
-from voiced.core.realtime.events import ServiceProblem
+from voiced.core.realtime.events import ANOTHER_ANSWER, ServiceProblem
 from voiced.core.redaction import redact
 from voiced.errors import RefusedError, ServiceError
 
@@ -161,7 +161,15 @@ def _scrub(text: str, secret: Secret | None) -> str:
     return text if len(text) <= 200 else text[:197] + "..."
 
 
-_RACES = frozenset({"response_cancel_not_active", "item_truncate_invalid_item_id", "input_audio_buffer_commit_empty"})
+_RACES = frozenset(
+    {
+        "response_cancel_not_active",
+        "item_truncate_invalid_item_id",
+        "item_delete_invalid_item_id",
+        "input_audio_buffer_commit_empty",
+        ANOTHER_ANSWER,
+    }
+)
 
 
 def harmless(problem: ServiceProblem) -> bool:

@@ -7,7 +7,8 @@ import re
 
 from voiced.core.frames import SERVICE_RATE
 from voiced.core.realtime import encoding, preview
-from voiced.core.realtime.events import AzureVad, ClientEvent, SessionSettings, Transcription
+from voiced.core.realtime.events import ClientEvent
+from voiced.core.realtime.settings import AzureVad, SessionSettings, Transcription
 
 _AZURE_VOICE = re.compile(r"[a-z]{2,3}-([A-Za-z]+-)+\w[\w:]*")
 """Names like ``en-US-AvaNeural``, ``zh-CN-liaoning-XiaobeiNeural`` and ``en-US-Ava:DragonHDLatestNeural``."""

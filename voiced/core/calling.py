@@ -1,0 +1,161 @@
+"""Somebody wants something that is not said into an open conversation: by wake word, button, text or ``stop``."""
+
+from dataclasses import replace
+
+from voiced.core.effects import Accept, BeginTurn, Chime, Effect, Hear, OpenSession, Send, Source
+from voiced.core.realtime import events as wire
+from voiced.core.states import (
+    Active,
+    Asked,
+    Called,
+    Connecting,
+    Ended,
+    Event,
+    Finishing,
+    Idle,
+    Listening,
+    Processing,
+    Responding,
+    Rules,
+    Step,
+    Stopped,
+    Talk,
+    Woken,
+    hears,
+)
+from voiced.core.turning import follow, is_lost, rest, silenced
+
+
+def at_rest(state: Idle, event: Event, now: float, rules: Rules) -> Step:
+    """Begin a conversation, if that is what somebody wants."""
+    match event:
+        case Woken():
+            talk = _talk(state, event, "wake_word", now, rules)
+            hear = Hear(max(0, event.wake.end - rules.wake_overlap))
+            return Connecting(talk, now + rules.connect_s), (
+                OpenSession(talk.session, talk.profile),
+                Chime("wake"),
+                hear,
+            )
+        case Called():
+            talk = _talk(state, event, event.source, now, rules)
+            return Connecting(talk, now + rules.connect_s), (
+                OpenSession(talk.session, talk.profile),
+                Chime("wake"),
+                *accepted(event.request),
+            )
+        case Asked():
+            talk = _typed(_talk(state, event, "mqtt", now, rules), event)
+            talk = replace(talk, follows=event.listen_after)
+            return Connecting(talk, now + rules.connect_s, _opening(event)), (
+                OpenSession(talk.session, talk.profile),
+                BeginTurn(talk.turn, "mqtt", event.request, _typed_text(event)),
+            )
+        case Stopped() | Ended():
+            return state, accepted(event.request)
+        case _:
+            return state, ()
+
+
+def called(state: Active, event: Woken | Called | Asked | Stopped, now: float, rules: Rules) -> Step:
+    """Do in the middle of a conversation what somebody wants, or somebody else."""
+    talk, effects = silenced(state)
+    match event:
+        case Woken() if event.profile != talk.profile:
+            return _anew(state, event, now, rules)
+        case Stopped() if isinstance(state, Responding | Finishing) and not is_lost(state):
+            state = replace(state, talk=replace(talk, goodbye=False))
+            quiet, after = follow(state, effects, now, rules)
+            return quiet, (*after, *accepted(event.request))
+        case Stopped():
+            return rest(state, "stopped", *accepted(event.request))
+        case Woken() | Called() if not isinstance(state, Responding | Finishing):
+            heard = () if hears(state, rules) else (Chime("wake"), Hear(_since(event, rules)))
+            return _listening_on(state, heard, event, now, rules)
+        case Woken() | Called() | Asked() if isinstance(state, Connecting) or is_lost(state):
+            return _anew(state, event, now, rules)
+        case Woken() | Called():
+            wait_s = _wait_s(event, rules)
+            source: Source = "wake_word" if isinstance(event, Woken) else event.source
+            talk = replace(talk, by_voice=True, literal=False, wait_s=wait_s, source=source)
+            told = (*effects, Chime("wake"), Hear(_since(event, rules)), *accepted(_request(event)))
+            return Listening(_anew_in(talk), min(now + wait_s, max(now, talk.ends))), told
+        case Asked():
+            talk = _typed(talk, event)
+            return Processing(talk, now + rules.answer_s), (
+                *effects,
+                BeginTurn(talk.turn, "mqtt", event.request, _typed_text(event)),
+                *(Send(first) for first in _opening(event)),
+            )
+
+
+def accepted(request: int | None) -> tuple[Accept, ...]:
+    """Return the answer to who asked, if anybody did."""
+    return () if request is None else (Accept(request),)
+
+
+def is_busy(state: Active, event: Asked) -> bool:
+    """Return whether a text turn would disturb."""
+    return not event.interrupt and not isinstance(state, Listening)
+
+
+def _listening_on(state: Active, heard: tuple[Effect, ...], event: Woken | Called, now: float, rules: Rules) -> Step:
+    """Go on with who called; a window that waits for somebody near need not wait any more."""
+    talk = replace(_anew_in(state.talk), by_voice=True)
+    effects = (*heard, *accepted(_request(event)))
+    if not isinstance(state, Listening) or not state.follow_up:
+        return replace(state, talk=talk), effects
+    wait_s = _wait_s(event, rules)
+    talk = replace(talk, wait_s=wait_s, source="wake_word" if isinstance(event, Woken) else event.source)
+    return Listening(talk, min(now + wait_s, max(now, talk.ends))), effects
+
+
+def _anew(state: Active, event: Woken | Called | Asked, now: float, rules: Rules) -> Step:
+    """End this conversation and begin another one, with a session of its own."""
+    _, ended = rest(state, "interrupted")
+    again, begun = at_rest(Idle(state.talk.session), event, now, rules)
+    return again, (*ended, *begun)
+
+
+def _anew_in(talk: Talk) -> Talk:
+    """Return the conversation as it goes on once somebody called again: nobody is suspected, nobody says goodbye."""
+    return replace(talk, follows=True, unsure=0, suspect=None, goodbye=False)
+
+
+def _talk(state: Idle, event: Woken | Called | Asked, source: Source, now: float, rules: Rules) -> Talk:
+    return Talk(
+        session=state.session + 1,
+        turn=0,
+        profile=event.profile,
+        source=source,
+        ends=now + rules.max_s,
+        wait_s=_wait_s(event, rules),
+    )
+
+
+def _wait_s(event: Woken | Called | Asked, rules: Rules) -> float:
+    return (event.timeout_s if isinstance(event, Called) else None) or rules.no_speech_s
+
+
+def _since(event: Woken | Called, rules: Rules) -> int | None:
+    """Return from where on the service is to hear somebody who called."""
+    return max(0, event.wake.end - rules.wake_overlap) if isinstance(event, Woken) else None
+
+
+def _request(event: Woken | Called) -> int | None:
+    return event.request if isinstance(event, Called) else None
+
+
+def _typed(talk: Talk, event: Asked) -> Talk:
+    """Return the conversation with one more turn, that nobody speaks."""
+    return replace(talk, turn=talk.turn + 1, by_voice=False, literal=event.literal, goodbye=False)
+
+
+def _typed_text(event: Asked) -> str | None:
+    return None if event.literal else event.text
+
+
+def _opening(event: Asked) -> tuple[wire.ClientEvent, ...]:
+    if event.literal:
+        return (wire.CreateResponse(literal=event.text),)
+    return (wire.CreateMessage("user", event.text), wire.CreateResponse(event.instructions))

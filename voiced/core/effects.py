@@ -1,0 +1,149 @@
+"""What the mind wants done: plain values that the app carries out in their order."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from voiced.core.realtime import events as wire
+
+Source = Literal["wake_word", "button", "mqtt", "follow_up"]
+Outcome = Literal["finished", "interrupted", "failed", "timeout"]
+ChimeKind = Literal["wake", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """Connect, under this number."""
+
+    session: int
+    profile: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseSession:
+    """Leave the session; ``failed`` where nobody wanted that, ``message`` says why."""
+
+    session: int
+    reason: str
+    failed: bool = False
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hear:
+    """Send what the microphone hears: from a position on, from where it was last held back, or (neither) from now.
+
+    ``after_s``: not from now, but from so many seconds ahead on.
+    """
+
+    since: int | None = None
+    resume: bool = False
+    after_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Deafen:
+    """Send nothing more of the microphone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Never send what the microphone hears before now, or before so many seconds from now."""
+
+    after_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Tell the service."""
+
+    event: wire.ClientEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """Let this be heard."""
+
+    sound: wire.AudioDelta
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Fall silent now, also where it is paused, and tell the service what was heard, if it remembers the answer."""
+
+    remembered: bool = True
+    items: tuple[str, ...] = ()
+    """Messages of the answer that the service has begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Fall silent for a moment; keep what waits to be heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Go on from where it paused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chime:
+    """A short sound."""
+
+    kind: ChimeKind
+
+
+@dataclass(frozen=True, slots=True)
+class BeginTurn:
+    """A turn begins."""
+
+    turn: int
+    source: Source
+    request: int | None = None
+    text: str | None = None
+    """What the person said, where it was typed."""
+    said: tuple[wire.ServerEvent, ...] = ()
+    """What the service told of it before it counted as a turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndTurn:
+    """The turn is over."""
+
+    turn: int
+    outcome: Outcome
+    code: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """Tell who asked that it is done."""
+
+    request: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Tell who asked that it cannot be."""
+
+    request: int
+    message: str
+
+
+Effect: TypeAlias = (
+    OpenSession
+    | CloseSession
+    | Hear
+    | Deafen
+    | Skip
+    | Send
+    | Play
+    | Cut
+    | Pause
+    | Resume
+    | Chime
+    | BeginTurn
+    | EndTurn
+    | Accept
+    | Refuse
+)

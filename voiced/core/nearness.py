@@ -1,0 +1,197 @@
+"""Does somebody near speak? Our own evidence, from frames of the microphone less the speaker's sound.
+
+A person who talks to the daemon is about as loud as when they called it, and louder than what the room sounds like
+anyway; a television is part of that. Levels cannot tell a television that is as loud as the person; what is heard then
+is called unsure, and the mind lets only a few turns in a row begin that way.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from voiced.core.frames import FRAME, MICROPHONE_RATE, Frame, Samples, seconds
+from voiced.core.states import Connecting, Finishing, Hearing, Idle, Listening, Near, Paused, Responding, State
+
+FRAME_S = seconds(FRAME, MICROPHONE_RATE)
+
+SOME_S = 0.1
+"""Seconds of near speech within :data:`WINDOW_S` that may be somebody."""
+
+ENOUGH_S = 0.3
+"""Seconds that are somebody: a short word."""
+
+WINDOW_S = 0.6
+"""How far back speech counts."""
+
+OVER_S = 2.0
+"""Silence after which nobody speaks any more; so long the service may take to say that it heard them, too."""
+
+ROOM_S = 10.0
+"""How much of the room is remembered."""
+
+SETTLE_S = 1.5
+"""After how long sound counts as the room's."""
+
+MEANT_S = 8.0
+"""After how long speech taken for near counts as the room's, because nobody took it for a turn."""
+
+WORD_S = 1.4
+"""The wake word and what precedes the decision that it was one."""
+
+ABOVE_ROOM_DB = 3.0
+"""How much louder than the room's loudest twentieth near speech is. Speech of one loudness varies by some 20 dB."""
+
+BELOW_CALLER_DB = 20.0
+"""How much softer than the wake word, at its loudest, near speech may be: the person turned away or went back."""
+
+APART_DB = 6.0
+"""By how much caller and room must differ to be told apart at all."""
+
+UNSURE_DB = 8.0
+"""Where they do not: how much softer than the wake word near speech may be."""
+
+SILENCE_DB = -96.0
+
+Role: TypeAlias = Literal["caller", "room", "answer", "echo"]
+"""Whose sound is expected: the person's, the room's, the room's under an answer, or mostly the speaker's own."""
+
+
+def role(state: State, *, full_duplex: bool) -> Role:
+    """Return whose sound to expect in ``state``; ``full_duplex``: the speaker's own is taken out of it."""
+    match state:
+        case Idle() | Connecting() | Hearing() | Listening(follow_up=False):
+            return "caller"
+        case Responding() | Finishing() | Paused():
+            return "answer" if full_duplex else "echo"
+        case _:
+            return "room"
+
+
+class Nearness:
+    """Listens during a conversation; costs nothing between two.
+
+    Args:
+        speech: Tells whether a frame may hold speech (:class:`voiced.ports.Speech`).
+
+    """
+
+    def __init__(self, speech: Callable[[Samples], bool]) -> None:
+        self._speech = speech
+        self.begin((), None)
+
+    def begin(self, past: Iterable[Frame], wake_end: int | None) -> None:
+        """Begin a conversation.
+
+        Args:
+            past: The last seconds of the microphone.
+            wake_end: Position at which the wake word was decided; ``None``: nobody said one.
+
+        """
+        self._room: deque[float] = deque(maxlen=round(ROOM_S / FRAME_S))
+        self._settling: deque[float] = deque()
+        self._caller: list[float] = []
+        self._caller_db: float | None = None
+        self._room_db = SILENCE_DB
+        self._due = 0
+        self._recent: deque[tuple[int, bool]] = deque(maxlen=round(WINDOW_S / FRAME_S))
+        self._silent = 0
+        self._whose: Role = "caller"
+        self._told: Literal["none", "some", "enough"] = "none"
+        word_begins = None if wake_end is None else wake_end - round(WORD_S * MICROPHONE_RATE)
+        word: list[float] = []
+        for frame in past:
+            if wake_end is None or word_begins is None or frame.end <= word_begins:
+                self._room.append(_level_db(frame.samples))
+            elif frame.end <= wake_end:
+                word.append(_level_db(frame.samples))
+        if word:
+            self._caller_db = float(np.percentile(word, 90))
+        self._look_around()
+
+    @property
+    def limit_db(self) -> float:
+        """Level from which speech may be near."""
+        if self._caller_db is None:
+            return self._room_db + ABOVE_ROOM_DB
+        if not self.tells_apart:
+            return self._caller_db - UNSURE_DB
+        return max(self._room_db + ABOVE_ROOM_DB, self._caller_db - BELOW_CALLER_DB)
+
+    @property
+    def tells_apart(self) -> bool:
+        """Whether the person who called is louder than the room."""
+        return self._caller_db is None or self._caller_db - self._room_db >= APART_DB
+
+    def hear(self, frame: Frame, whose: Role, evidence_s: float) -> Near | None:
+        """Take the next frame.
+
+        Args:
+            frame: Less the speaker's sound.
+            whose: Whose sound is expected.
+            evidence_s: During an answer: seconds of speech that is not the speaker's within :data:`WINDOW_S`.
+
+        Returns:
+            What is to be told, where it is other than before.
+
+        """
+        level = _level_db(frame.samples)
+        begins = whose != self._whose
+        self._whose = whose
+        if whose == "echo" or (whose == "answer" and begins):  # who spoke before does not talk over it
+            self._recent.clear()
+            self._settling.clear()
+            return self._tell("none", frame)
+        speaks = self._speech(frame.samples)
+        if whose == "caller":
+            self._settling.clear()
+            if speaks:
+                self._caller.append(level)
+        else:
+            self._know_caller()
+            self._settle(level)
+        is_near = speaks and level >= self.limit_db
+        self._recent.append((frame.start, is_near))
+        self._silent = 0 if is_near else self._silent + 1
+        near_s = sum(near for _, near in self._recent) * FRAME_S
+        if whose == "answer":
+            near_s = min(near_s, evidence_s)
+        if self._silent * FRAME_S >= OVER_S:
+            return self._tell("none", frame)
+        if near_s >= ENOUGH_S - FRAME_S / 2:
+            return self._tell("enough", frame)
+        return self._tell("some", frame) if near_s >= SOME_S - FRAME_S / 2 and self._told == "none" else None
+
+    def _tell(self, speech: Literal["none", "some", "enough"], frame: Frame) -> Near | None:
+        if speech == self._told:
+            return None
+        self._told = speech
+        since = next((start for start, near in self._recent if near), frame.start)
+        return Near(speech, since, self.tells_apart)
+
+    def _know_caller(self) -> None:
+        """Learn from a turn how loud somebody is who said no wake word."""
+        if self._caller_db is None and len(self._caller) * FRAME_S >= ENOUGH_S:
+            self._caller_db = float(np.percentile(self._caller, 90))
+        self._caller.clear()
+
+    def _settle(self, level: float) -> None:
+        self._settling.append(level)
+        while len(self._settling) * FRAME_S > (SETTLE_S if self._told == "none" else MEANT_S):
+            self._room.append(self._settling.popleft())
+            self._due -= 1
+            if self._due <= 0:
+                self._look_around()
+
+    def _look_around(self) -> None:
+        """Measure the room anew, twice a second at most."""
+        self._due = 25
+        if self._room:
+            self._room_db = float(np.percentile(self._room, 95))
+
+
+def _level_db(samples: Samples) -> float:
+    power = float(np.mean(np.square(samples, dtype=np.float32))) / 32768.0**2
+    return max(SILENCE_DB, 10 * math.log10(power)) if power > 0 else SILENCE_DB

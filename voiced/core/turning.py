@@ -1,0 +1,181 @@
+"""How turns begin, how they end, and what follows: the steps that states of the conversation have in common."""
+
+from dataclasses import replace
+
+from voiced.core.effects import BeginTurn, Chime, CloseSession, Cut, Effect, EndTurn, Send, Source
+from voiced.core.realtime import events as wire
+from voiced.core.states import (
+    Active,
+    Connecting,
+    Finishing,
+    Hearing,
+    Idle,
+    Listening,
+    Paused,
+    Processing,
+    Responding,
+    Rules,
+    SessionLost,
+    Step,
+    Talk,
+)
+
+MOST_VOID = 16
+"""Names of what counts for nothing that are remembered; nothing comes of older ones any more."""
+
+
+def begin(
+    talk: Talk, source: Source, now: float, rules: Rules, said: tuple[wire.ServerEvent, ...] = ()
+) -> tuple[Hearing, tuple[Effect, ...]]:
+    """Begin a turn: somebody speaks.
+
+    Args:
+        talk: What is true so far.
+        source: Who began it.
+        now: The time.
+        rules: How long somebody may speak.
+        said: What the service told of it before it counted as a turn.
+
+    """
+    unsure = talk.unsure
+    if source != "follow_up" or (talk.near is not None and talk.near.sure):
+        unsure = 0
+    elif talk.near is not None:
+        unsure += 1
+    begun = replace(
+        talk,
+        turn=talk.turn + 1,
+        source="follow_up",
+        by_voice=True,
+        literal=False,
+        suspect=None,
+        unsure=unsure,
+        goodbye=False,
+    )
+    return Hearing(begun, now + rules.utterance_s), (BeginTurn(begun.turn, source, said=said),)
+
+
+def answered(state: Processing | Responding, done: wire.ResponseDone, now: float, rules: Rules) -> Step:
+    """Take that the answer is all generated, or all there will be of it."""
+    turn = state.talk.turn
+    is_heard = isinstance(state, Responding) and state.sounds_until is not None
+    match done.status:
+        case "failed":
+            ended = EndTurn(turn, "failed", done.reason or "failed", done.message or "the service could not answer")
+            cut = (cut_off(state),) if isinstance(state, Responding) and is_heard else ()
+            return follow(state, (*cut, ended, Chime("error")), now, rules)
+        case "incomplete":
+            told = done.message or "the service broke the answer off"
+            ended = EndTurn(turn, "finished", done.reason or "incomplete", told)
+        case "cancelled":
+            ended = EndTurn(turn, "interrupted")
+        case _:
+            ended = EndTurn(turn, "finished")
+    if isinstance(state, Responding) and state.sounds_until is not None:
+        until = max(now, state.sounds_until) + rules.speaker_s
+        return Finishing(state.talk, until, ended, state.response, state.items), ()
+    return follow(state, (ended,), now, rules)
+
+
+def follow(state: Processing | Responding | Finishing, ended: tuple[Effect, ...], now: float, rules: Rules) -> Step:
+    """After a turn: listen on, or rest."""
+    talk = state.talk
+    if isinstance(state, Finishing) and state.lost:
+        return Idle(talk.session), ended
+    if rules.spent:
+        return Idle(talk.session), (*ended, CloseSession(talk.session, "budget"), Chime("error"))
+    if talk.goodbye:
+        return Idle(talk.session), (*ended, CloseSession(talk.session, "goodbye"))
+    if not talk.follows or rules.follow_up_s <= 0 or now >= talk.ends:
+        return Idle(talk.session), (*ended, CloseSession(talk.session, "done"))
+    until = min(now + rules.follow_up_s, talk.ends)
+    return Listening(replace(talk, wait_s=rules.follow_up_s), until, follow_up=True), ended
+
+
+def silenced(state: Active) -> tuple[Talk, tuple[Effect, ...]]:
+    """End the turn that is going on, in the middle of it.
+
+    Returns:
+        What is true from then on, and the effects; :class:`EndTurn` is the last, if there was a turn.
+
+    """
+    talk, ended = state.talk, EndTurn(state.talk.turn, "interrupted")
+    match state:
+        case Responding():
+            return _stopped(talk, state.response), (Send(wire.CancelResponse(state.response)), cut_off(state), ended)
+        case Finishing():
+            return talk, (cut_off(state), ended)
+        case Processing():
+            talk, effects = unheard(state)
+            return talk, (*effects, ended)
+        case Hearing() | Connecting(first=(_, *_)):
+            return talk, (ended,)
+        case _:
+            return talk, ()
+
+
+def rest(state: Active, reason: str, *after: Effect) -> Step:
+    """End the conversation on purpose."""
+    _, ended = silenced(state)
+    closed = () if is_lost(state) else (CloseSession(state.talk.session, reason),)
+    return Idle(state.talk.session), (*ended, *closed, *after)
+
+
+def spent(state: Active) -> Step:
+    """End the conversation at once: nothing may be spent any more."""
+    failed: tuple[Effect, ...] = ()
+    _, ended = silenced(state)
+    if ended:
+        failed = (*ended[:-1], EndTurn(state.talk.turn, "failed", "budget", "the budget is spent"))
+    return Idle(state.talk.session), (*failed, CloseSession(state.talk.session, "budget"), Chime("error"))
+
+
+def lost(state: Active, event: SessionLost) -> Step:
+    """The session is over, and nobody wanted that."""
+    talk = state.talk
+    closed = CloseSession(talk.session, event.code, failed=True, message=event.message)
+    failed = EndTurn(talk.turn, "failed", event.code, event.message)
+    match state:
+        case Finishing(lost=True):
+            return state, ()
+        case Finishing():  # the answer is all here: let it be heard
+            return replace(state, lost=True), (closed,)
+        case Paused():
+            return lost(replace(state.answer, talk=talk), event)
+        case Listening():
+            return Idle(talk.session), (closed,)
+        case Responding(sounds_until=float()):
+            return Idle(talk.session), (cut_off(state), failed, closed, Chime("error"))
+        case Connecting(first=()):
+            return Idle(talk.session), (closed, Chime("error"))
+        case _:
+            return Idle(talk.session), (failed, closed, Chime("error"))
+
+
+def unheard(state: Processing) -> tuple[Talk, tuple[Effect, ...]]:
+    """Cancel an answer of which nothing was heard, and let the service forget it."""
+    if state.response is None:
+        return state.talk, ()
+    items = () if state.talk.literal else state.items
+    cancelled = Send(wire.CancelResponse(state.response))
+    return _stopped(state.talk, state.response), (cancelled, *(Send(wire.DeleteItem(item)) for item in items))
+
+
+def cut_off(state: Responding | Finishing) -> Cut:
+    """Return what silences the answer."""
+    return Cut(remembered=not state.talk.literal, items=state.items)
+
+
+def _stopped(talk: Talk, response: str) -> Talk:
+    """Let nothing more come of an answer; one that is read aloud leaves nothing in the service's memory anyway."""
+    return talk if talk.literal else voided(talk, response)
+
+
+def voided(talk: Talk, *names: str) -> Talk:
+    """Let items and answers count for nothing from now on."""
+    return replace(talk, void=(*talk.void, *names)[-MOST_VOID:])
+
+
+def is_lost(state: Active) -> bool:
+    """Return whether there is no session any more."""
+    return isinstance(state, Finishing) and state.lost

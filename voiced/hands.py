@@ -1,0 +1,177 @@
+"""Does what the mind wants done: session, microphone, speaker, and the page on which it is written down."""
+
+from voiced.config import Config
+from voiced.core.chimes import chime
+from voiced.core.effects import (
+    Accept,
+    BeginTurn,
+    Chime,
+    ChimeKind,
+    CloseSession,
+    Cut,
+    Deafen,
+    Effect,
+    EndTurn,
+    Hear,
+    OpenSession,
+    Pause,
+    Play,
+    Refuse,
+    Resume,
+    Send,
+    Skip,
+)
+from voiced.core.frames import MICROPHONE_RATE
+from voiced.core.profiles import chimes, persona_at_first, session_settings
+from voiced.core.realtime.codec import Dialect
+from voiced.core.uplink import Uplink
+from voiced.errors import CommandError
+from voiced.line import Sessions
+from voiced.ports import Service, Speaker
+from voiced.reports import Reports
+from voiced.scribe import Scribe
+from voiced.spending import Spending
+
+
+class Hands:
+    """Carries out effects, one after the other; decides nothing.
+
+    Args:
+        config: For sessions and chimes.
+        dialect: Of the service.
+        speaker: Where answers and chimes are heard.
+        uplink: What the service is to hear.
+        service: What it refused is told.
+        sessions: The way to it.
+        scribe: Writes turns down.
+        spending: Keeps account.
+        reports: Tells other systems.
+
+    """
+
+    def __init__(  # noqa: PLR0913 - all by name, and each a part
+        self,
+        config: Config,
+        dialect: Dialect,
+        *,
+        speaker: Speaker,
+        uplink: Uplink,
+        service: Service,
+        sessions: Sessions,
+        scribe: Scribe,
+        spending: Spending,
+        reports: Reports,
+    ) -> None:
+        self._config = config
+        self._dialect = dialect
+        self._speaker = speaker
+        self._uplink = uplink
+        self._service = service
+        self._sessions = sessions
+        self._scribe = scribe
+        self._spending = spending
+        self._reports = reports
+        self._is_open = False
+        self._profile = persona_at_first(config)
+        self.reason: str | None = None
+        """Why the last session ended; ``None`` while one is open or before the first."""
+
+    def do(self, effect: Effect) -> None:
+        """Carry out ``effect``; never waits."""
+        match effect:
+            case OpenSession():
+                self._open(effect)
+            case CloseSession():
+                self._close(effect)
+            case Hear() | Deafen() | Skip():
+                self._hear(effect)
+            case Send():
+                self._sessions.send(effect.event)
+            case Play(sound):
+                self._speaker.play(sound.item_id, sound.content_index, sound.pcm)
+            case Cut():
+                self._cut(effect)
+            case Pause():
+                self._speaker.pause()
+            case Resume():
+                self._speaker.resume()
+            case Chime(kind):
+                self.chime(kind)
+            case BeginTurn() | EndTurn() | Accept() | Refuse():
+                self._write(effect)
+
+    def chime(self, kind: ChimeKind) -> None:
+        """Play a short sound, where the profile has any."""
+        if chimes(self._config, self._profile):
+            self._speaker.chime(chime(kind))
+
+    def session_is_ready(self, model: str | None) -> None:
+        """Tell the new session what was said before, and others that there is one."""
+        self._is_open = True
+        self._spending.ready(model)
+        self._reports.service_is_open(self._service.refusals)
+        self._reports.session(self._scribe.session, started=True)
+        for told in self._scribe.recall(self._profile):
+            self._sessions.send(told)
+
+    def _write(self, effect: BeginTurn | EndTurn | Accept | Refuse) -> None:
+        match effect:
+            case BeginTurn():
+                self._scribe.begin(effect, self._profile)
+            case EndTurn():
+                self._scribe.end(effect)
+                self._spending.turn_over()
+            case Accept(request):
+                self._scribe.accept(request)
+            case Refuse(request, message):
+                self._scribe.refuse(request, CommandError(message, code="busy"))
+
+    def _open(self, effect: OpenSession) -> None:
+        self._scribe.open()
+        self._spending.open(effect.session, self._scribe.session, effect.profile)
+        self.reason = None
+        self._is_open = False
+        self._profile = effect.profile
+        self._reports.cloud_is("connecting")
+        settings = session_settings(self._config, effect.profile, self._dialect)
+        self._sessions.open(effect.session, settings, self._config.profiles[effect.profile].deployment)
+
+    def _close(self, effect: CloseSession) -> None:
+        self.reason = effect.reason
+        if self._is_open:
+            scribe = self._scribe
+            self._reports.session(scribe.session, started=False, reason=effect.reason, turns=scribe.turns)
+        if effect.failed and not self._is_open:
+            self._reports.cloud_is("down")
+            self._reports.problem("service", effect.message)
+        else:
+            self._reports.cloud_is("down" if self._reports.is_a_problem("service") else "ok")
+            if effect.failed:
+                self._reports.error(effect.reason, effect.message or effect.reason)
+        self._is_open = False
+        self._spending.close()
+        self._sessions.close()
+
+    def _hear(self, effect: Hear | Deafen | Skip) -> None:
+        match effect:
+            case Deafen():
+                self._uplink.hold()
+                return
+            case Skip(after_s):
+                self._uplink.skip(self._ahead(after_s))
+                return
+            case Hear(resume=True):
+                self._uplink.resume()
+            case Hear(after_s=after_s) if after_s:
+                self._uplink.hear(self._ahead(after_s))
+            case Hear(since):
+                self._uplink.hear(since)
+        self._sessions.sound_waits()
+
+    def _ahead(self, seconds: float) -> int:
+        return self._uplink.end + int(seconds * MICROPHONE_RATE)
+
+    def _cut(self, effect: Cut) -> None:
+        truncations = self._scribe.cut(self._speaker.cut(), effect.items)
+        for told in truncations if effect.remembered else ():
+            self._sessions.send(told)
