@@ -77,13 +77,19 @@ class ScriptedEars:
         self.words: tuple[WordRule, ...] = ()
         self.fed: list[Frame] = []
         self.woken_at: list[float] = []
+        self.scored: list[tuple[int, tuple[float, ...]]] = []
 
-    def feed(self, frame: Frame) -> Wake | None:
-        self.fed.append(frame)
-        word = self.wakes_at.get(frame.end)
-        if word is not None:
-            self.woken_at.append(time.monotonic())
-        return None if word is None else Wake(word, 0.9, 0.5, frame.end)
+    def feed(self, *frames: Frame) -> Wake | None:
+        self.fed += frames
+        heard = [frame for frame in frames if frame.end in self.wakes_at]
+        if not heard:
+            return None
+        self.woken_at.append(time.monotonic())
+        return Wake(self.wakes_at[heard[0].end], 0.9, 0.5, heard[0].end)
+
+    def rows(self) -> list[tuple[int, tuple[float, ...]]]:
+        rows, self.scored = self.scored, []
+        return rows
 
     def near_misses(self) -> list[NearMiss]:
         misses, self.misses = self.misses, []

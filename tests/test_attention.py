@@ -27,10 +27,10 @@ class SlowEars(ScriptedEars):
         self.go = threading.Event()
         self.began = threading.Event()
 
-    def feed(self, frame: Frame) -> Wake | None:
+    def feed(self, *frames: Frame) -> Wake | None:
         self.began.set()
         self.go.wait()
-        return super().feed(frame)
+        return super().feed(*frames)
 
 
 @pytest.mark.parametrize("gate", [True, False])
@@ -110,7 +110,7 @@ async def test_the_loop_never_waits_and_too_much_is_dropped(caplog: pytest.LogCa
 
 async def test_ears_that_break_say_so_to_the_daemon() -> None:
     class BrokenEars(ScriptedEars):
-        def feed(self, frame: Frame) -> Wake | None:
+        def feed(self, *frames: Frame) -> Wake | None:
             raise ZeroDivisionError
 
     ears = BrokenEars()
@@ -138,14 +138,14 @@ async def test_leaving_drops_what_still_waits() -> None:
 async def test_clips_are_cut_where_words_were_heard() -> None:
     ears, clips = ScriptedEars(), KeptClips()
     ears.open = True
-    ears.scores = (0.7,)
+    ears.scored = [(50 * FRAME, (0.7,))]  # scored late, in a catch-up
     ears.wakes_at = {60 * FRAME: "a"}
     async with Attention(ears, post=lambda _: None, clips=clips, words=["a"]) as attention:
         for frame in frames(120):
             attention.hear(frame)
         await attention.settled()
         (clip,) = clips.clips
-        assert (clip.word, clip.decided, clip.trace) == ("a", 60 * FRAME, ((FRAME, (0.7,)),))
+        assert (clip.word, clip.decided, clip.trace) == ("a", 60 * FRAME, ((50 * FRAME, (0.7,)),))
         attention.hear(frames(1, start=120 * FRAME)[0])
         ears.wakes_at = {122 * FRAME: "a"}
         attention.hear(frames(1, start=121 * FRAME)[0])

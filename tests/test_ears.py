@@ -208,6 +208,59 @@ def test_the_models_never_hear_sound_that_does_not_follow(spans: list[tuple[bool
             assert np.all(np.diff(numbers) == 1)
 
 
+spans = st.lists(st.tuples(st.integers(0, 1), st.integers(1, 60)), min_size=1, max_size=8)
+
+
+@given(spans, st.lists(st.integers(1, 9), min_size=1, max_size=5), st.integers(0, 7))
+def test_frames_at_once_are_heard_as_one_by_one(spans: list[tuple[int, int]], cuts: list[int], gap: int) -> None:
+    """Whatever pieces they come in; only what is counted as open is left out where a piece goes over a gap."""
+    sound = np.concatenate([np.repeat(np.int16(900 * level), length * FRAME) for level, length in spans])
+    pieces, whole = frames_with_a_gap(sound, gap), frames_with_a_gap(sound, gap)
+    models = Loudest(), Loudest()
+    one_by_one, at_once = (simple_ears(model) for model in models)
+    wakes = [wake for frame in whole if (wake := one_by_one.feed(frame)) is not None]
+    same: list[Wake] = []
+    for number in range(10**6):
+        piece = following(pieces, cuts[number % len(cuts)])
+        if not piece:
+            break
+        pieces = pieces[len(piece) :]
+        wake = at_once.feed(*piece)
+        same += [wake] if wake else []
+    assert same == wakes
+    assert [ears.open_s for ears in (at_once, one_by_one)] == [one_by_one.open_s] * 2
+    assert np.array_equal(models[0].heard, models[1].heard)
+    assert (models[0].resets, one_by_one.rows()) == (models[1].resets, at_once.rows())
+
+
+def frames_with_a_gap(sound: Samples, gap: int) -> list[Frame]:
+    """Return the frames of a sound, with one lost in the middle of it if ``gap`` is above 3."""
+    whole = list(frames(sound))
+    return [
+        Frame(frame.start + FRAME * (gap > 3 and number > gap), frame.samples) for number, frame in enumerate(whole)
+    ]
+
+
+def following(frames: list[Frame], most: int) -> list[Frame]:
+    """Return the first frames that follow on each other, so many at most."""
+    count = 1
+    while count < min(most, len(frames)) and frames[count].start == frames[count - 1].end:
+        count += 1
+    return frames[:count]
+
+
+def test_each_row_tells_the_step_it_belongs_to_also_in_a_catch_up() -> None:
+    ears = simple_ears(Loudest())
+    assert hear(ears, tone(40, 0)) == []
+    assert ears.rows() == []
+    hear(ears, np.concatenate((tone(1, 7), tone(5, 0))), start=40 * STEP)
+    assert ears.rows() == [(41 * STEP, (0.007,)), *((end * STEP, (0.0,)) for end in range(42, 47))]
+    assert ears.rows() == []
+    hear(ears, tone(2, 0), start=46 * STEP)
+    ears.reset()
+    assert ears.rows() == []
+
+
 # --- with the real ones -----------------------------------------------------------------------------------------------
 
 

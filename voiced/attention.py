@@ -136,25 +136,28 @@ class Attention:
                 self._failed = exc
 
     def _feed(self, frames: Sequence[Frame]) -> None:
-        for frame in frames:
-            wake = self._ears.feed(frame)
-            if wake is not None:
-                self._tell(self._post, wake)
-            if self._rising_at:
-                self._watch_rising()
-            if self._evidence is not None:
-                self._remember(self._evidence, frame, wake)
-        for miss in self._ears.near_misses():
+        wake = self._ears.feed(*frames)
+        if wake is not None:
+            self._tell(self._post, wake)
+        if self._rising_at:
+            self._watch_rising()
+        misses = self._ears.near_misses()
+        for miss in misses:
             self._tell(self._post, miss)
-            if self._evidence is not None:
-                self._evidence.note("near_miss", miss)
+        if self._evidence is not None:
+            self._remember(self._evidence, frames, wake, misses)
 
-    def _remember(self, evidence: Evidence, frame: Frame, wake: Wake | None) -> None:
-        evidence.hear(frame)
-        if self._ears.open:
-            evidence.score(frame.end, self._ears.scores)
+    def _remember(
+        self, evidence: Evidence, frames: Sequence[Frame], wake: Wake | None, misses: Sequence[NearMiss]
+    ) -> None:
+        for frame in frames:
+            evidence.hear(frame)
+        for end, row in self._ears.rows():
+            evidence.score(end, row)
         if wake is not None:
             evidence.note("wake", wake)
+        for miss in misses:
+            evidence.note("near_miss", miss)
         for clip in evidence.due():
             if self._clips is not None:
                 self._clips.keep(clip)

@@ -50,14 +50,20 @@ class Ears(Protocol):
 
     @property
     def scores(self) -> tuple[float, ...]:
-        """The newest row of scores, in the order of the words; the same object until there is another one."""
+        """The newest row of scores, in the order of the words."""
 
     @property
     def vetoed(self) -> int:
         """Wakes since the start that did not count because the speaker said the word."""
 
-    def feed(self, frame: Frame) -> Wake | None:
-        """Take the next frame; return a wake word heard in it. May take milliseconds."""
+    def feed(self, *frames: Frame) -> Wake | None:
+        """Take the next frame, or some that follow on each other; return a wake word heard in them.
+
+        May take milliseconds. A whole step at once costs least while the gate is shut.
+        """
+
+    def rows(self) -> list[tuple[int, tuple[float, ...]]]:
+        """Return the rows of scores since the last call, each with the microphone position behind its step."""
 
     def near_misses(self) -> list[NearMiss]:
         """Return what came near a wake since the last call, oldest first."""

@@ -20,7 +20,7 @@ PLACES = 40
 """Points of the curve."""
 
 Feed = Callable[[Any], object]
-"""Takes the next piece of sound: a frame for our own ears, the samples of a step for others."""
+"""Takes the next step of sound: its four frames for our own ears, its samples for others."""
 
 
 def ours(words: Sequence[str]) -> Feed:
@@ -29,7 +29,7 @@ def ours(words: Sequence[str]) -> Feed:
     from voiced.house import make_ears  # noqa: PLC0415
 
     ears, _ = make_ears(Config(wake=WakeConfig(words=tuple(WakeWordConfig(model=word) for word in words))))
-    return ears.feed
+    return _attentive(ears)
 
 
 def bare(words: Sequence[str]) -> Feed:
@@ -51,7 +51,23 @@ def _ears(words: Sequence[str], *, gate: bool) -> Feed:
 
     models = WakeModels(find_models(), words)
     rules = WakeRules(tuple(usual_rule(word) for word in words))
-    return Ears(speech=Vad(), score=models, forget=models.reset, rules=rules, gate=gate).feed
+    return _attentive(Ears(speech=Vad(), score=models, forget=models.reset, rules=rules, gate=gate))
+
+
+def _attentive(ears: Any) -> Feed:
+    """Return what feeds the ears as the daemon does, which gets a step at a time from its microphone.
+
+    The whole step while the gate is shut, else each frame.
+    """
+
+    def feed(step: Sequence[Frame]) -> None:
+        if ears.open:
+            for frame in step:
+                ears.feed(frame)
+        else:
+            ears.feed(*step)
+
+    return feed
 
 
 def openwakeword(words: Sequence[str]) -> Feed:
@@ -106,10 +122,10 @@ ENGINES = {engine.__name__: engine for engine in (ours, bare, ungated, openwakew
 def cost(name: str, sound: Samples, words: Sequence[str]) -> dict[str, object]:
     """Run an engine over a sound, which comes in the pieces that the engine takes."""
     is_ours = name in {"ours", "bare", "ungated"}
-    size = FRAME if is_ours else STEP
+    size = STEP
     pieces: list[Any] = [sound[at : at + size] for at in range(0, len(sound) - size + 1, size)]
     if is_ours:  # the microphone makes frames, not the ears
-        pieces = [Frame(number * size, samples) for number, samples in enumerate(pieces)]
+        pieces = [_frames(number * size, samples) for number, samples in enumerate(pieces)]
     before = time.process_time()
     feed = ENGINES[name](words)
     started = time.process_time()
@@ -123,9 +139,13 @@ def cost(name: str, sound: Samples, words: Sequence[str]) -> dict[str, object]:
         "start_cpu_s": started - before,
         "cpu_s": time.process_time() - started,
         "sound_s": len(sound) / MICROPHONE_RATE,
-        "peak_rss_mb": _peak_mb() - (sound.nbytes + len(pieces) * 300) / 1e6,
+        "peak_rss_mb": _peak_mb() - (sound.nbytes + len(pieces) * (1200 if is_ours else 300)) / 1e6,
         "curve": curve,
     }
+
+
+def _frames(start: int, step: Samples) -> tuple[Frame, ...]:
+    return tuple(Frame(start + at, step[at : at + FRAME]) for at in range(0, STEP, FRAME))
 
 
 def _peak_mb() -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from voiced.core.frames import FRAME, MICROPHONE_RATE, STEP, Frame, Samples, seconds
-from voiced.core.gate import RING_STEPS, Gate, Passage
+from voiced.core.gate import FRAMES_PER_STEP, RING_STEPS, Gate, Passage
 from voiced.core.reference import Reference
 from voiced.core.wake import NearMiss, Wake, WakeJudge, WakeRules, WordRule
 
@@ -62,6 +62,7 @@ class Ears:
         self._frames = self._open_frames = 0
         self._silent = tuple(0.0 for _ in rules.words)
         self._scores = self._silent
+        self._rows: deque[tuple[int, tuple[float, ...]]] = deque(maxlen=ring)
 
     @property
     def scores(self) -> tuple[float, ...]:
@@ -100,23 +101,53 @@ class Ears:
         """Return what came near a wake since the last call and is over, oldest first."""
         return self._judge.near_misses(self._next or 0)
 
-    def feed(self, frame: Frame) -> Wake | None:
-        """Take the next frame; return a wake word heard in it or shortly before. Never scores more than a bite.
+    def rows(self) -> list[tuple[int, tuple[float, ...]]]:
+        """Return the rows that counted since the last call, each with the microphone position behind its step."""
+        rows = list(self._rows)
+        self._rows.clear()
+        return rows
 
-        A gap before the frame makes the ears forget.
+    def feed(self, *frames: Frame) -> Wake | None:
+        """Take the next frame, or some that follow on each other; return a wake word heard in them or shortly before.
+
+        Never scores more than a bite for each. A gap before the first makes the ears forget. A whole step at once
+        costs least while the gate is shut.
         """
+        if len(frames) == FRAMES_PER_STEP and self._may_skim(frames):
+            return self._skim(frames)
+        first: Wake | None = None
+        for frame in frames:  # two wakes cannot come so close: the first makes all words deaf for longer
+            first = self._feed(frame) or first
+        return first
+
+    def _feed(self, frame: Frame) -> Wake | None:
         if frame.start != self._next:
             self.reset()
-        self._next = frame.end
-        self._last = frame
         voiced = self._speech(frame.samples) if self._gated else True
         passage = self._gate.feed(frame.samples, voiced=voiced)
-        self._frames += 1
         self._open_frames += self._gate.open
-        if self._reference is not None:
-            self._reference.listen(frame.end, self._bite)
+        return self._hear(passage, (frame,))
+
+    def _may_skim(self, frames: Sequence[Frame]) -> bool:
+        return not self._gate.open and self._gate.between_steps and frames[0].start == self._next and not self._waiting
+
+    def _skim(self, frames: Sequence[Frame]) -> Wake | None:
+        """Do what :meth:`_feed` would with each frame of a step, if the gate is shut before it."""
+        pieces = [frame.samples for frame in frames]
+        voiced = [self._speech(piece) for piece in pieces]
+        passage = self._gate.feed_step(np.concatenate(pieces), voiced=voiced)
         if passage is not None:
-            self._queue(passage, frame.end)
+            self._open_frames += FRAMES_PER_STEP - voiced.index(True)
+        return self._hear(passage, frames)
+
+    def _hear(self, passage: Passage | None, frames: Sequence[Frame]) -> Wake | None:
+        self._last = frames[-1]
+        self._next = end = self._last.end
+        self._frames += len(frames)
+        if self._reference is not None:
+            self._reference.listen(end, self._bite * len(frames))
+        if passage is not None:
+            self._queue(passage, end)
         return self._listen() if self._waiting else None
 
     def adjust(self, words: tuple[WordRule, ...]) -> None:
@@ -139,6 +170,7 @@ class Ears:
             self._reference.reset()
         self._next = None
         self._scores = self._silent
+        self._rows.clear()
 
     def _queue(self, passage: Passage, end: int) -> None:
         steps = passage.samples.reshape(-1, STEP)
@@ -160,6 +192,8 @@ class Ears:
             barred = None if self._reference is None else self._reference.barred(step.end)
             wake = self._judge.judge(row, step.end, barred=barred)
             first = first or wake
+            if self._judge.warm:
+                self._rows.append((step.end, row))
         self._scores = rows[-1]
         return first
 

@@ -36,7 +36,7 @@ class Clip:
     words: tuple[str, ...]
     """Names of the scores."""
     trace: tuple[tuple[int, tuple[float, ...]], ...]
-    """Where in the clip (in samples) a row of scores was there, and the row. Without speech there are none."""
+    """Where in the clip (in samples) a step ends, and its row of scores. Without speech there are none."""
 
 
 class Evidence:
@@ -51,7 +51,6 @@ class Evidence:
         self._words = tuple(words)
         self._frames: deque[Frame] = deque(maxlen=round(KEPT_S * MICROPHONE_RATE / FRAME))
         self._trace: deque[tuple[int, tuple[float, ...]]] = deque(maxlen=round(KEPT_S * MICROPHONE_RATE / STEP))
-        self._row: Sequence[float] | None = None
         self._waiting: deque[tuple[Kind, Wake | NearMiss]] = deque(maxlen=MOST_WAITING)
 
     def hear(self, frame: Frame) -> None:
@@ -60,11 +59,9 @@ class Evidence:
             self.forget()
         self._frames.append(frame)
 
-    def score(self, end: int, scores: Sequence[float]) -> None:
-        """Take the newest row of scores, which was there at microphone position ``end``; the same row counts once."""
-        if scores is not self._row:
-            self._row = scores
-            self._trace.append((end, tuple(float(score) for score in scores)))
+    def score(self, end: int, scores: tuple[float, ...]) -> None:
+        """Take the next row of scores, of the step that ends at microphone position ``end``."""
+        self._trace.append((end, scores))
 
     def note(self, kind: Kind, heard: Wake | NearMiss) -> None:
         """Have a clip made of ``heard`` as soon as its end has been heard."""

@@ -6,6 +6,7 @@ ring, from which the models build their memory anew.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,6 +66,11 @@ class Gate:
         """Whether sound goes through now."""
         return self._always_open or self._silence <= self._hang_over
 
+    @property
+    def between_steps(self) -> bool:
+        """Whether the next frame begins a step."""
+        return not self._frames
+
     def feed(self, samples: Samples, *, voiced: bool) -> Passage | None:
         """Take the next frame, and whether it may hold speech; return what goes on to the models.
 
@@ -74,8 +80,18 @@ class Gate:
         self._frames.append(samples)
         if len(self._frames) < FRAMES_PER_STEP:
             return None
-        self._ring.append(np.concatenate(self._frames))
+        step = np.concatenate(self._frames)
         self._frames = []
+        return self._pass(step)
+
+    def feed_step(self, samples: Samples, *, voiced: Sequence[bool]) -> Passage | None:
+        """Take the next four frames at once, where :attr:`between_steps`; do as :meth:`feed` would with each."""
+        for each in voiced:
+            self._silence = 0 if each else self._silence + 1
+        return self._pass(samples)
+
+    def _pass(self, step: Samples) -> Passage | None:
+        self._ring.append(step)
         # _missed counts steps held back since the last passage; None: there was none, or the ring has lost some.
         if self._missed is not None:
             self._missed = self._missed + 1 if self._missed < len(self._ring) else None

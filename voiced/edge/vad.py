@@ -2,7 +2,7 @@
 
 import webrtcvad
 
-from voiced.core.frames import MICROPHONE_RATE, Samples
+from voiced.core.frames import FRAME, MICROPHONE_RATE, Samples
 
 
 class Vad:
@@ -14,8 +14,8 @@ class Vad:
     """
 
     def __init__(self, mode: int = 1) -> None:
-        self._detector = webrtcvad.Vad(mode)
+        self._hears = webrtcvad.Vad(mode).is_speech
 
     def __call__(self, samples: Samples) -> bool:
         """Take 320 samples at 16 kHz."""
-        return bool(self._detector.is_speech(samples.tobytes(), MICROPHONE_RATE, len(samples)))
+        return bool(self._hears(samples.tobytes(), MICROPHONE_RATE, FRAME))
