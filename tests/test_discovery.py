@@ -24,6 +24,7 @@ KITCHEN = Device(
     wake_words=("hey_jarvis", "alexa"),
     active_words=("all", "hey_jarvis", "alexa"),
     personas=("default", "kid"),
+    voices=("alloy", "marin"),
 )
 
 # Home Assistant 2025.4: an unknown key at any of these three places rejects the whole device.
@@ -92,6 +93,7 @@ WORDS = st.lists(st.from_regex(r"[a-zA-Z0-9_. -]{1,20}", fullmatch=True), max_si
         wake_words=WORDS,
         active_words=WORDS,
         personas=WORDS,
+        voices=WORDS,
     )
 )
 def test_home_assistant_takes_the_whole_device(device: Device) -> None:

@@ -374,6 +374,7 @@ def valid(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
         ("set/wake_sensitivity", "1", SetSettings(OURS, wake_sensitivity=1.0)),
         ("set/wake_word", "all", SetSettings(OURS, wake_word="all")),
         ("set/persona", " kid ", SetSettings(OURS, persona="kid")),
+        ("set/voice", "cedar", SetSettings(OURS, voice="cedar")),
         ("set", '{"persona": "kid", "wake_sensitivity": 0}', SetSettings(OURS, persona="kid", wake_sensitivity=0.0)),
         ("get", "", Get(OURS)),
         ("get", "PRESS", Get(OURS)),

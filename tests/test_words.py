@@ -207,6 +207,29 @@ async def test_settings_hold_at_once_and_outlive_a_restart() -> None:
         assert [round(rule.threshold, 3) for rule in home.ears.words[:3]] == [1.0, 0.7, 0.23]
 
 
+async def test_a_voice_is_the_active_profiles_and_outlives_a_restart_but_not_the_profile() -> None:
+    settled = Remembered()
+    async with at_home(config=two_profiles(), settled=settled) as home:
+        assert (await home.command("set", json.dumps({"persona": "kid"})))["ok"]
+        assert settings_of(home)["voice"] == "cedar"
+        assert (await home.command("set/voice", "verse"))["ok"]
+        assert settings_of(home)["voice"] == "verse"
+    async with at_home(config=two_profiles(), settled=settled) as home:
+        assert (settings_of(home)["persona"], settings_of(home)["voice"]) == ("kid", "verse")
+        await home.command("command/ask", "What time is it?")
+        await home.until_told("finished")
+        await home.command("command/end")
+        await home.until_idle()
+        home.speak()  # hey_jarvis calls another profile, which has its own voice
+        await home.until_told("started", "event/session", count=2)
+        assert [session_of(home, number)["audio"]["output"]["voice"] for number in (0, 1)] == ["verse", "marin"]
+        assert (await home.command("set/persona", "default"))["ok"]
+        assert settings_of(home)["voice"] == "marin"
+        assert "voice" not in settled.values
+        assert (await home.command("set", json.dumps({"persona": "kid", "voice": "ash"})))["ok"]
+        assert (settings_of(home)["persona"], settings_of(home)["voice"]) == ("kid", "ash")
+
+
 async def test_words_are_ignored_while_switched_off_and_commands_are_not() -> None:
     async with at_home(config=two_profiles()) as home:
         await home.command("set/wake_enabled", "OFF")
@@ -242,7 +265,13 @@ async def test_without_follow_up_a_conversation_is_over_with_its_answer() -> Non
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("wake_word", "marvin"), ("persona", "nobody"), ("wake_sensitivity", "2"), ("wake_word", "do_stop")],
+    [
+        ("wake_word", "marvin"),
+        ("persona", "nobody"),
+        ("wake_sensitivity", "2"),
+        ("voice", "orson"),
+        ("wake_word", "do_stop"),
+    ],
 )
 async def test_a_value_that_is_refused_jumps_back(key: str, value: str) -> None:
     async with at_home(config=two_profiles()) as home:

@@ -149,6 +149,7 @@ class Daemon:
         self._tell_state()
         self._reports.settings(self._desk.settings)
         self.spending.tell()
+        self._hands.speak_as(self._desk.settings.persona, self._desk.settings.voice)
         self._adjust_ears()
         async with self._attention:
             await self._live()
@@ -304,6 +305,7 @@ class Daemon:
         self._adjust_ears()
         self._rules = replace(self._rules, follow_up_s=rules(self._config, follow_up=settings.follow_up).follow_up_s)
         self._speaker.volume(settings.volume)
+        self._hands.speak_as(settings.persona, settings.voice)
         if settings.mute and not isinstance(self._state, Idle):
             self._step(Ended("muted"))
         self._tell_state()

@@ -10,7 +10,7 @@ from voiced.core.mqtt import commands, payloads
 from voiced.core.mqtt.parsing import parse
 from voiced.core.mqtt.topics import Topics
 from voiced.core.orders import order, spoken
-from voiced.core.settings import changed, remembered
+from voiced.core.settings import changed, outlived, remembered
 from voiced.core.states import Asked, Called, Ended, Event, Woken
 from voiced.core.wake import NearMiss, Wake
 from voiced.core.words import is_active, word_named
@@ -144,7 +144,10 @@ class Desk:
     def _change(self, settings: payloads.Settings, named: tuple[str, ...]) -> None:
         before, self.settings = self.settings, settings
         # Only what somebody set is kept, so that a new configuration holds for all the rest.
-        self._saved = {**self._saved, **{key: getattr(settings, key) for key in named}}
+        kept = {
+            key: value for key, value in self._saved.items() if key != "voice" or not outlived(before, settings, named)
+        }
+        self._saved = {**kept, **{key: getattr(settings, key) for key in named}}
         self.parts.settled.save(self._saved)
         self.reports.settings(settings)
         self.apply(before, settings)

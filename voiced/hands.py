@@ -73,8 +73,13 @@ class Hands:
         self._reports = reports
         self._is_open = False
         self._profile = persona_at_first(config)
+        self._voice = (self._profile, config.profiles[self._profile].voice_name)
         self.reason: str | None = None
         """Why the last session ended; ``None`` while one is open or before the first."""
+
+    def speak_as(self, profile: str, voice: str) -> None:
+        """Let the sessions of a profile have another voice, from the next one on."""
+        self._voice = profile, voice
 
     def do(self, effect: Effect) -> None:
         """Carry out ``effect``; never waits."""
@@ -133,7 +138,9 @@ class Hands:
         self._is_open = False
         self._profile = effect.profile
         self._reports.cloud_is("connecting")
-        settings = session_settings(self._config, effect.profile, self._dialect)
+        profile, voice = self._voice
+        chosen = voice if effect.profile == profile else None
+        settings = session_settings(self._config, effect.profile, self._dialect, voice_name=chosen)
         self._sessions.open(effect.session, settings, self._config.profiles[effect.profile].deployment)
 
     def _close(self, effect: CloseSession) -> None:

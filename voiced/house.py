@@ -21,7 +21,7 @@ from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.core.mqtt import payloads
 from voiced.core.mqtt.topics import CONTRACT, Topics
 from voiced.core.playout import PlayoutEvent
-from voiced.core.profiles import ignored
+from voiced.core.profiles import ignored, voices
 from voiced.core.realtime.endpoint import Endpoint, endpoint
 from voiced.core.reference import Reference, ReferenceModels
 from voiced.core.wake import WakeRules
@@ -163,7 +163,7 @@ async def opened(
                 ears=ears,
                 speaker=speaker,
                 service=service,
-                settled=SettingsFile(state / "settings.json"),
+                settled=parts.enter_context(SettingsFile(state / "settings.json")),
                 resampler=Resampler,
                 clock=time.monotonic,
                 means=Means(ledger=book, prices=prices, zone=local_zone(environ)),
@@ -276,6 +276,7 @@ async def _broker(config: Config, state: Path, parts: AsyncExitStack) -> Broker:
         wake_words=tuple(word.model for word in config.wake.words),
         active_words=choices(config.wake),
         personas=tuple(config.profiles),
+        voices=voices(config),
     )
     message = discovery.device_message(device) if config.mqtt.discovery else None
     outbox = await asyncio.to_thread(parts.enter_context, OutboxFile(state / "outbox.sqlite"))
@@ -339,7 +340,7 @@ def _info(config: Config) -> payloads.Info:
         model=config.realtime.deployment,
         base_topic=config.mqtt.base_topic,
         wake_words=tuple(word.model for word in config.wake.words),
-        voices=tuple(sorted({profile.voice_name for profile in config.profiles.values()})),
+        voices=voices(config),
         personas=tuple(config.profiles),
         features=(
             "follow_up",

@@ -279,7 +279,7 @@ class Settled(Protocol):
         """Return what was saved last; empty if there is nothing that can be read."""
 
     def save(self, values: dict[str, object]) -> None:
-        """Keep ``values``; a disk that refuses is logged, not raised."""
+        """Keep ``values``, without waiting for the disk; one that refuses is logged, not raised."""
 
 
 class Ledger(Protocol):

@@ -33,6 +33,7 @@ class Device:
     active_words: tuple[str, ...] = ()
     """What the active word can be set to."""
     personas: tuple[str, ...] = ()
+    voices: tuple[str, ...] = ()
 
 
 def device_message(device: Device) -> str:

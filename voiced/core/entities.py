@@ -22,7 +22,7 @@ class Component:
     """Template of the attributes, made from the state topic; ``*`` stands for the whole payload."""
     command: str | None = None
     category: str | None = None
-    options: Literal["active_words", "personas"] | None = None
+    options: Literal["active_words", "personas", "voices"] | None = None
     """Where a ``select`` has its options from: a field of :class:`voiced.core.discovery.Device`."""
     more: Mapping[str, Any] = field(default_factory=dict)
     """Keys of the platform, as Home Assistant names them."""
@@ -228,6 +228,17 @@ COMPONENTS = (
         command="set/persona",
         category="config",
         options="personas",
+    ),
+    Component(
+        "voice",
+        "select",
+        "Voice",
+        "mdi:account-tie-voice",
+        state="settings",
+        template="{{ value_json.voice }}",
+        command="set/voice",
+        category="config",
+        options="voices",
     ),
     Component("listen", "button", "Listen", "mdi:microphone", command="command/listen"),
     Component("stop", "button", "Stop", "mdi:stop-circle", command="command/stop"),

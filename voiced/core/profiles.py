@@ -20,6 +20,11 @@ from voiced.core.states import Rules
 from voiced.core.tools import TOOLS
 from voiced.profileconfig import ProfileConfig
 
+PREVIEWED = ("alloy", "ash", "ballad", "coral", "echo", "sage", "shimmer", "verse")
+"""Voices that all services have.
+
+Source: developers.openai.com, Realtime guide, November 2026.
+"""
 PREVIEW_VOICES = {"marin": "alloy", "cedar": "echo"}
 """Voices that only the GA protocol has, and who speaks for them in the preview.
 
@@ -44,11 +49,18 @@ ELSEWHERE: dict[str, tuple[Dialect, ...]] = {
 """Keys of a profile that not every dialect has, and those that do."""
 
 
-def session_settings(config: Config, name: str, dialect: Dialect) -> SessionSettings:
-    """Return how to open a session for the profile ``name``, in ``dialect``."""
+def voices(config: Config) -> tuple[str, ...]:
+    """Return the voices that can be chosen: those every service has, and those that profiles use."""
+    preview = config.realtime.provider in {"azure-preview", "voice-live"}
+    usual = PREVIEWED if preview else (*PREVIEWED, *PREVIEW_VOICES)
+    return tuple(dict.fromkeys((*usual, *(profile.voice_name for profile in config.profiles.values()))))
+
+
+def session_settings(config: Config, name: str, dialect: Dialect, *, voice_name: str | None = None) -> SessionSettings:
+    """Return how to open a session for the profile ``name``, in ``dialect``; ``voice_name`` instead of its own."""
     profile = config.profiles[name]
     live = profile.voice_live
-    voice = profile.voice
+    voice = profile.voice if voice_name in {None, profile.voice_name} else voice_name
     return SessionSettings(
         modalities=profile.modalities,
         instructions=profile.instructions,

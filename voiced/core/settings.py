@@ -1,13 +1,13 @@
 """The settings that can be changed while the daemon runs: at the start, and after a command."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from pydantic import ValidationError
 
 from voiced.config import EVERY_WORD, Config
 from voiced.core.mqtt.commands import SetSettings
 from voiced.core.mqtt.payloads import Settings
-from voiced.core.profiles import persona_at_first
+from voiced.core.profiles import persona_at_first, voices
 from voiced.core.words import choices
 from voiced.errors import CommandError
 
@@ -30,13 +30,13 @@ def configured(config: Config) -> Settings:
 def remembered(config: Config, saved: Mapping[str, object]) -> Settings:
     """Return the settings as last set, where they still make sense, else as configured."""
     settings = configured(config)
-    for key, value in saved.items():
-        if key in SetSettings.KEYS:
+    for key in SetSettings.KEYS:  # the voice behind the persona, whose it is
+        if key in saved:
             try:
-                candidate = Settings.model_validate({**dict(settings), key: value}, strict=True)
-                settings = _checked(candidate, config)
+                wanted = Settings.model_validate({**dict(settings), key: saved[key]}, strict=True)
+                settings = _checked(settings, wanted, config)
             except (ValidationError, CommandError):
-                continue  # damaged, or a word or profile that is gone
+                continue  # damaged, or a word, profile or voice that is gone
     return settings
 
 
@@ -44,20 +44,30 @@ def changed(settings: Settings, command: SetSettings, config: Config) -> Setting
     """Return ``settings`` as ``command`` wants them.
 
     Raises:
-        CommandError: If it names a word or profile that does not exist.
+        CommandError: If it names a word, profile or voice that does not exist.
 
     """
-    return _checked(command.applied(settings), config)
+    return _checked(settings, command.applied(settings), config, voiced=command.voice is not None)
 
 
-def _checked(settings: Settings, config: Config) -> Settings:
-    words = choices(config.wake)
-    if settings.wake_word not in words:
-        raise CommandError(f'there is no wake word "{_short(settings.wake_word)}"; there are: {", ".join(words)}')
-    if settings.persona not in config.profiles:
-        known = ", ".join(sorted(config.profiles))
-        raise CommandError(f'there is no profile "{_short(settings.persona)}"; there are: {known}')
-    return settings.model_copy(update={"voice": config.profiles[settings.persona].voice})
+def outlived(before: Settings, settings: Settings, named: Collection[str]) -> bool:
+    """Return whether the voice that was set is over: it was another persona's."""
+    return settings.persona != before.persona and "voice" not in named
+
+
+def _checked(before: Settings, wanted: Settings, config: Config, *, voiced: bool = False) -> Settings:
+    """Return ``wanted`` if all of it exists. Another persona has its own voice, unless one came with it."""
+    words, known = choices(config.wake), voices(config)
+    if wanted.wake_word not in words:
+        raise CommandError(f'there is no wake word "{_short(wanted.wake_word)}"; there are: {", ".join(words)}')
+    if wanted.persona not in config.profiles:
+        profiles = ", ".join(sorted(config.profiles))
+        raise CommandError(f'there is no profile "{_short(wanted.persona)}"; there are: {profiles}')
+    if wanted.persona != before.persona and not voiced:
+        return wanted.model_copy(update={"voice": config.profiles[wanted.persona].voice_name})
+    if wanted.voice not in known:
+        raise CommandError(f'there is no voice "{_short(wanted.voice)}"; there are: {", ".join(known)}')
+    return wanted
 
 
 def _short(name: str) -> str:

@@ -3,8 +3,10 @@
 import json
 import logging
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 logger = logging.getLogger(__name__)
 
@@ -18,10 +20,19 @@ def state_directory(environ: Mapping[str, str]) -> Path:
 
 
 class SettingsFile:
-    """One JSON object in a file; fits :class:`voiced.ports.Settled`."""
+    """One JSON object in a file; fits :class:`voiced.ports.Settled`. A context, left when what was saved is there."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._changed = threading.Condition()
+        self._waiting: dict[str, object] | None = None
+        self._is_writing = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wait()
 
     def load(self) -> dict[str, object]:
         """Return what was saved last; empty if there is nothing that can be read, which is logged."""
@@ -38,7 +49,32 @@ class SettingsFile:
         return values
 
     def save(self, values: dict[str, object]) -> None:
-        """Keep ``values``, whole or not at all; a disk that refuses is logged."""
+        """Keep ``values``, whole or not at all; a disk that refuses is logged.
+
+        Does not wait for the disk, which may take a second: a thread writes, one at a time and only what is newest.
+        """
+        with self._changed:
+            self._waiting = dict(values)
+            if not self._is_writing:
+                self._is_writing = True
+                threading.Thread(target=self._write_all, name="settings").start()
+
+    def wait(self) -> None:
+        """Wait until what was saved last is there, or refused."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_writing)
+
+    def _write_all(self) -> None:
+        while True:
+            with self._changed:
+                values, self._waiting = self._waiting, None
+                if values is None:
+                    self._is_writing = False
+                    self._changed.notify_all()
+                    return
+            self._write(values)
+
+    def _write(self, values: dict[str, object]) -> None:
         draft = self._path.with_suffix(".new")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -62,6 +62,7 @@ SETTINGS: Mapping[str, JsonSchema] = {
     "follow_up": _TOGGLE,
     "wake_word": {**_NAME, "minLength": 1},
     "persona": {**_NAME, "minLength": 1},
+    "voice": {**_NAME, "minLength": 1},
     "volume": {"type": "integer", "minimum": 0, "maximum": 100},
     "wake_sensitivity": {"type": "number", "minimum": 0, "maximum": 1},
 }

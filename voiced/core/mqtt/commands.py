@@ -113,7 +113,7 @@ class SetSettings:
     """Change settings; ``None`` leaves one as it is."""
 
     KEYS: ClassVar[tuple[str, ...]] = (
-        *("mute", "volume", "wake_enabled", "wake_sensitivity", "wake_word", "follow_up", "persona"),
+        *("mute", "volume", "wake_enabled", "wake_sensitivity", "wake_word", "follow_up", "persona", "voice"),
     )
     """What can be set; also the names in :class:`~voiced.core.mqtt.payloads.Settings`."""
 
@@ -125,6 +125,7 @@ class SetSettings:
     wake_word: str | None = None
     follow_up: Switch | None = None
     persona: str | None = None
+    voice: str | None = None
 
     @property
     def named(self) -> tuple[str, ...]:

@@ -309,7 +309,7 @@ def _name(key: str) -> Callable[[object], str]:
 
 _SETTINGS: Mapping[str, Callable[[object], Any]] = {
     **{key: _toggle(key) for key in ("mute", "wake_enabled", "follow_up")},
-    **{key: _name(key) for key in ("wake_word", "persona")},
+    **{key: _name(key) for key in ("wake_word", "persona", "voice")},
     "volume": _volume,
     "wake_sensitivity": _sensitivity,
 }

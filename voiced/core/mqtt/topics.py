@@ -33,7 +33,8 @@ class Topic:
 
 SETTINGS = (
     "`set/mute`, `set/wake_enabled`, `set/follow_up` `ON`, `OFF`, `TOGGLE`; `set/volume` 0 to 100; "
-    "`set/wake_sensitivity` 0 to 1; `set/wake_word` `all` or a word; `set/persona` a profile"
+    "`set/wake_sensitivity` 0 to 1; `set/wake_word` `all` or a word; `set/persona` a profile; "
+    "`set/voice` its voice, from the next conversation on"
 )
 TABLE = (
     Topic("availability", "out", "`online` or `offline` (last will, 5 s after a crash)", retain=True),
