@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Are there known vulnerabilities in what is locked? Asks the advisory database of the Python package index by pip-audit.
+# No part of the normal test run: it needs the network, and its answer changes from day to day.
+#
+#   tests/audit.sh [LOCK..]     default: requirements.txt
+#
+# Exit status: 0 none known, 1 some (each with the version that mends it), 3 nobody could be asked.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+locks=("$@")
+if [[ $# -eq 0 ]]; then locks=(requirements.txt); fi
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+python3 -m venv "$work/venv"
+if ! "$work/venv/bin/pip" install --quiet --disable-pip-version-check pip-audit >"$work/log" 2>&1; then
+  tail -n 3 "$work/log" >&2
+  printf 'audit.sh: pip-audit cannot be installed; is there a network?\n' >&2
+  exit 3
+fi
+status=0
+for lock in "${locks[@]}"; do
+  # --disable-pip: the lock names every version and hash, so nothing need be resolved or installed. --strict: a package
+  # that the database was not asked about is no good news.
+  "$work/venv/bin/pip-audit" --requirement "$lock" --require-hashes --disable-pip --strict --progress-spinner off \
+    >"$work/out" 2>&1 || status=$?
+  cat "$work/out"
+  if [[ $status -ne 0 ]] && grep -qE 'ConnectionError|ServiceError|Max retries|HTTPError|could not be audited|not found' "$work/out"; then
+    printf 'audit.sh: the advisory database does not answer for all of %s, so nothing is said of it.\n' "$lock" >&2
+    exit 3
+  fi
+done
+exit "$status"

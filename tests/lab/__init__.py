@@ -1,0 +1,1 @@
+"""The fault lab: the real daemon as a process, on real sound, broker and WebSocket, and everything that can break."""
