@@ -50,6 +50,7 @@ class Stage:
         self.room = room or Room()
         self.canceller = LinearCanceller()
         self.position = 0
+        self.own: list[float] = []
         self._waiting = np.zeros((4, 0))
 
     def play(self, blocks: Iterable[Samples | None]) -> Cleaned:
@@ -65,6 +66,7 @@ class Stage:
                 piece, self._waiting = self._waiting[:, :FRAME], self._waiting[:, FRAME:]
                 frame = self.canceller.clean(Frame(self.position, piece[0].astype(np.int16)))
                 assert (frame.start, len(frame.samples)) == (self.position, FRAME)
+                self.own.append(frame.own)
                 pieces.append(np.concatenate((frame.samples[None], piece[1:])))
                 self.position += FRAME
         return Cleaned(*np.concatenate(pieces, axis=1))
@@ -109,6 +111,25 @@ def test_near_speech_is_left_alone() -> None:
     assert _db(cleaned.heard[part] - cleaned.quiet[part]) > _db(cleaned.quiet[part]) - 3  # as loud as the person
     assert _db(cleaned.sound[part] - cleaned.quiet[part]) < _db(cleaned.quiet[part]) - 23
     assert cleaned.attenuation_db(8, 11) > 25  # and the person's speech taught it nothing wrong
+
+
+def test_a_persons_speech_is_told_from_what_is_left_of_the_echo() -> None:
+    said = load(SOUNDS / "negative_1.wav")[36_000 : 36_000 + MICROPHONE_RATE]
+    stage = Stage()
+    stage.room.say(said, 5 * MICROPHONE_RATE, ECHO_DB)
+    cleaned = stage.play(cut(ANSWER))
+    power = np.mean(np.square(cleaned.sound.reshape(-1, FRAME)), axis=1)
+    own = np.array(stage.own)
+    assert (own[:20] == 1).all()  # nothing is known yet
+    person, alone = slice(250, 300), slice(320, 550)
+    assert (own * power)[person].sum() < 0.05 * power[person].sum()
+    assert (own * power)[alone].sum() > 0.5 * power[alone].sum()
+    # In another room the usual does not count.
+    stage.room.change(replace(Acoustics(), seed=5))
+    cleaned = stage.play(cut(ANSWER[: 2 * SERVICE_RATE]))
+    power = np.mean(np.square(cleaned.sound.reshape(-1, FRAME)), axis=1)
+    own = np.array(stage.own[-len(power) :])
+    assert (own * power)[:80].sum() > 0.1 * power[:80].sum()
 
 
 def test_somebody_may_speak_from_the_beginning_on() -> None:

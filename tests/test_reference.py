@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.recordings import SOUNDS, frames, load, noise
 from voiced.core.ears import Ears
-from voiced.core.frames import FRAME, MICROPHONE_RATE, SERVICE_RATE, STEP, Samples
+from voiced.core.frames import FRAME, MICROPHONE_RATE, SERVICE_RATE, STEP, Frame, Samples
 from voiced.core.reference import Reference, ReferenceModels
 from voiced.core.wake import Wake, WakeRules, WordRule
 from voiced.edge.models import find_models
@@ -67,6 +67,23 @@ def test_what_is_played_bars_the_word_for_a_while() -> None:
     hold = round(1.5 * MICROPHONE_RATE)
     assert ear.barred(1000 + hold) == (True,)
     assert ear.barred(1000 + hold + 1) == (False,)
+
+
+@pytest.mark.parametrize(
+    ("own", "loudness", "barred"),
+    [(1.0, 2000, True), (0.01, 2000, False), (0.2, 2000, True), (0.05, 2000, False)],
+)
+def test_somebody_else_may_say_the_word_at_that_time(own: float, loudness: int, barred: bool) -> None:
+    """The canceller tells how much of what is heard may be the speaker's; a moment of it is not enough."""
+    ear = reference(Loudest())
+    play(ear, 900, 40)
+    ear.listen(0, 100)
+    for number in range(30):
+        ear.notice([Frame(number * FRAME, np.full(FRAME, 20, np.int16))])
+    assert ear.barred(30 * FRAME) == (True,)
+    for number in range(30, 60):
+        ear.notice([Frame(number * FRAME, np.full(FRAME, loudness, np.int16), own)])
+    assert ear.barred(60 * FRAME) == (barred,)
 
 
 def test_what_does_not_sound_like_the_word_bars_nothing() -> None:

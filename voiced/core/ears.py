@@ -145,6 +145,7 @@ class Ears:
         self._next = end = self._last.end
         self._frames += len(frames)
         if self._reference is not None:
+            self._reference.notice(frames)
             self._reference.listen(end, self._bite * len(frames))
         if passage is not None:
             self._queue(passage, end)

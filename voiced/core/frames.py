@@ -32,6 +32,8 @@ class Frame:
 
     start: int
     samples: Samples
+    own: float = 1.0
+    """Share of the sound's power, 0 to 1, that may be what the speaker plays; nobody who does not know says less."""
 
     @property
     def end(self) -> int:

@@ -1,7 +1,8 @@
 """What the speaker plays, scored by the wake models: the daemon must not wake at its own voice.
 
 Sound given to a loudspeaker comes back through the microphone a little later. Whatever scores high here bars the same
-word at the microphone for a while; somebody else may say it at any other moment.
+word at the microphone for a while; somebody else may say it at any other moment, and at that one too where an echo
+canceller knows that what is heard is not the speaker.
 """
 
 from collections import deque
@@ -10,13 +11,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, STEP, Samples
+from voiced.core.frames import FRAME, MICROPHONE_RATE, SERVICE_RATE, STEP, Frame, Samples
 
 _BLOCKS = 500
 """Blocks of 20 ms that wait at most; then the oldest go."""
 
 _TAIL_S = 0.5
 """Seconds of silence scored after the last sound: a score peaks up to 205 ms after its word."""
+
+_WORD_S = 0.8
+"""Seconds of sound that a word's score is about."""
+
+_LITTLE = 0.1
+"""Share of that sound's power that may be the speaker's, if somebody else said the word."""
 
 _HUSH = 2
 """Loudest sample of the noise that stands for the silence before; digital silence is no sound a model knows."""
@@ -71,6 +78,8 @@ class Reference:
         self._tail = 0
         self._scores = tuple(0.0 for _ in thresholds)
         self._barred_until = [-1] * len(self._limits)
+        self._heard: deque[tuple[int, float, float]] = deque(maxlen=round(2 * _WORD_S * MICROPHONE_RATE / FRAME))
+        """Of the newest frames the end, the power, and how much of it may be the speaker's."""
 
     def adjust(self, thresholds: Sequence[float]) -> None:
         """Let other thresholds hold from the next step on."""
@@ -90,6 +99,13 @@ class Reference:
         """Take 24 kHz sound that goes to the loudspeaker now, silence too; from any thread, never waits."""
         self._blocks.append(block)
 
+    def notice(self, frames: Sequence[Frame]) -> None:
+        """Take what the microphone heard next, to know whose sound it may be."""
+        if self.active or frames[0].start <= max(self._barred_until, default=-1):
+            for frame in frames:
+                power = float(np.mean(np.square(frame.samples, dtype=np.float32)))
+                self._heard.append((frame.end, power, frame.own * power))
+
     def listen(self, now: int, steps: int) -> None:
         """Score what was played since the last call, at most so many steps; ``now`` is the microphone position."""
         for _ in range(len(self._blocks)):
@@ -99,7 +115,8 @@ class Reference:
 
     def barred(self, end: int) -> tuple[bool, ...]:
         """Return which words do not count in a microphone step that ends at ``end``."""
-        return tuple(end <= until for until in self._barred_until)
+        barred = tuple(end <= until for until in self._barred_until)
+        return tuple(False for _ in barred) if any(barred) and self._is_someone_else(end) else barred
 
     def reset(self) -> None:
         """Forget what is not scored yet: nobody listened meanwhile."""
@@ -107,6 +124,12 @@ class Reference:
         self._waiting.clear()
         self._tail = 0
         self._scores = tuple(0.0 for _ in self._scores)
+
+    def _is_someone_else(self, end: int) -> bool:
+        """Whether the speaker is but a small part of the sound before ``end``."""
+        begin = end - _WORD_S * MICROPHONE_RATE
+        word = [(power, own) for at, power, own in self._heard if begin < at <= end]
+        return sum(own for _, own in word) < _LITTLE * sum(power for power, _ in word)
 
     def _take(self, block: Samples) -> None:
         if block.any():

@@ -71,11 +71,17 @@ class LinearCanceller:
         """Place on the tape behind the last sound that is not silence."""
         self._is_active = self._is_sure = False
         self._frames = self._poor = 0
+        self._reference: Floats | None = None
 
     @property
     def active(self) -> bool:
         """Whether the last frame may have held an echo; otherwise it was passed on as it came."""
         return self._is_active
+
+    @property
+    def reference(self) -> Floats | None:
+        """What was played at the time of the last frame, 16 kHz, full scale being 1; ``None`` while not sure."""
+        return self._reference
 
     @property
     def delay_s(self) -> float | None:
@@ -106,6 +112,7 @@ class LinearCanceller:
         """Return the next frame without the echo; the very frame while there can be none."""
         before = frame.start if self._position is None else min(self._position, frame.start)
         self._position = frame.end
+        self._reference = None
         while self._blocks:
             self._take(self._blocks.popleft(), before)
         is_gap = before != frame.start
@@ -131,7 +138,8 @@ class LinearCanceller:
         if kept is microphone:
             return frame
         samples: Samples = np.clip(np.rint(kept * np.float32(32_768)), -32_768, 32_767).astype(np.int16)
-        return Frame(frame.start, samples)
+        own = self._loss.own_share(microphone, cleaned, self._filter.leakage) if self._is_sure else 1.0
+        return Frame(frame.start, samples, own)
 
     # --- the two counts ---
 
@@ -237,6 +245,7 @@ class LinearCanceller:
     def _cancel(self, position: int, microphone: Floats, *, learn: bool) -> Floats:
         assert self._lag is not None  # noqa: S101 - asked for where the delay is known only
         reference = self._tape.read(self._now(position) - self._lag * PACE, self._pace, FRAME)
+        self._reference = reference if self._is_sure else None
         learn = learn and float(np.max(np.abs(microphone))) < _CLIPPED / 32_768
         cleaned = self._filter.step(reference, microphone, learn=learn)
         if learn:

@@ -84,6 +84,11 @@ class EchoFilter:
         parts = np.fft.irfft(self.path, axis=1)[:, :FRAME]
         return np.asarray(parts.reshape(-1), np.float32)
 
+    @property
+    def leakage(self) -> float:
+        """Share of the echo's power that is left, as far as the filter knows."""
+        return self._doubt_power / (self._echo_power + 1e-9)
+
     def fill(self, reference: Floats) -> None:
         """Take what was played before, ``(PARTS + 1) * FRAME`` samples, in place of what :meth:`step` took."""
         frames = reference.reshape(-1, FRAME)

@@ -17,6 +17,9 @@ _FAINT = 1e-6
 _POOR = 0.4
 """Share of the power that is left where most of the echo is."""
 _WORSE = 1.05
+_FADING = 0.6
+"""How much power of the echo is left 20 ms later, in the room and in the speaker."""
+_MARGIN = 2.0
 
 
 class Loss:
@@ -28,6 +31,7 @@ class Loss:
         self._frames = 0
         self._power = self._left = 0.0
         self._share = 1.0
+        self._taken = 0.0
 
     @property
     def attenuation_db(self) -> float | None:
@@ -41,6 +45,26 @@ class Loss:
     def is_poor(self) -> bool:
         """Whether most of the sound is left."""
         return self._power > _FAINT and self._left > _POOR * self._power
+
+    def own_share(self, microphone: Floats, cleaned: Floats, leakage: float) -> float:
+        """Return which share of what is left of a frame may be the echo still, 0 to 1.
+
+        Args:
+            microphone: What was heard.
+            cleaned: What is left of it.
+            leakage: Share of the echo that is left as far as the filter knows; there may be more, as much as usual, or
+                all that is like the echo taken out.
+
+        """
+        echo = microphone - cleaned
+        taken, left = float(echo @ echo), float(cleaned @ cleaned) + 1e-12
+        self._taken = max(taken, _FADING * self._taken)
+        attenuation = self.attenuation_db
+        if attenuation is None:
+            return 1.0
+        usual = self._taken * _MARGIN * max(leakage, 10 ** (-attenuation / 10))
+        alike = float(echo @ cleaned) ** 2 / (taken + 1e-12)
+        return min(1.0, max(usual, alike) / left)
 
     def choose(self, microphone: Floats, cleaned: Floats) -> Floats:
         """Return what is left of the microphone's sound, or what it was where the canceller made it louder."""
