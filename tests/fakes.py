@@ -135,7 +135,7 @@ class InstantSpeaker:
         self.chimes = 0
         self.cuts = 0
         self.percent = 100
-        self.percents: list[int] = []
+        self.announced = 0
         self.ducked = 100
         self.paused = False
         self.pauses = 0
@@ -145,10 +145,10 @@ class InstantSpeaker:
     def busy(self) -> bool:
         return bool(self._queue)
 
-    def play(self, item_id: str, content_index: int, pcm: bytes, *, percent: int = 100) -> None:
+    def play(self, item_id: str, content_index: int, pcm: bytes, *, announced: bool = False) -> None:
         first = all(item_id != known for known, _, _ in (*self.played, *self._queue))
         self._queue.append((item_id, content_index, pcm))
-        self.percents.append(percent)
+        self.announced += announced
         if first:
             self.notify(Started(item_id))
         if not self.holds:
@@ -162,7 +162,7 @@ class InstantSpeaker:
         self._queue.clear()
         self.notify(Drained())
 
-    def chime(self, sound: Samples, *, percent: int = 100) -> None:
+    def chime(self, sound: Samples) -> None:
         self.chimes += 1
 
     def cut(self) -> dict[tuple[str, int], int]:

@@ -18,9 +18,10 @@ import numpy as np
 from voiced.core.chimes import chime
 from voiced.core.playout import PlayoutEvent, Started
 from voiced.edge.microphone import SoundcardMicrophone
+from voiced.edge.output import CardOutput
 from voiced.edge.soundcard import Soundcard
 from voiced.edge.soundfile import read_wav
-from voiced.edge.speaker import CardOutput, Speaker
+from voiced.edge.speaker import Speaker
 
 
 def tell(**what: object) -> None:
@@ -87,8 +88,9 @@ async def main() -> None:
     parser.add_argument("--output", default="default")
     parser.add_argument("--input-rate", type=int, default=16_000)
     parser.add_argument("--output-rate", type=int, default=24_000)
+    parser.add_argument("--role", default="")
     settings = parser.parse_args()
-    card = Soundcard(give_up)
+    card = Soundcard(give_up, role=settings.role)
     tell(devices=[device.name for device in card.devices()])
     microphone = SoundcardMicrophone(card, settings.input, rate=settings.input_rate)
     speaker = Speaker(CardOutput(card, settings.output, rate=settings.output_rate), heard_event)

@@ -56,6 +56,11 @@ class VirtualDevice:
         )
         self._server: subprocess.Popen[bytes] | None = None
 
+    def add(self, line: str) -> None:
+        """Let the server do one thing more, from the next :meth:`plug` on."""
+        with self._script.open("a") as file:
+            file.write(line)
+
     def plug(self) -> None:
         """Start the server; return when it answers."""
         private = {"HOME": str(self._directory), "XDG_RUNTIME_DIR": str(self._directory)}

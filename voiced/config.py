@@ -21,6 +21,7 @@ Cap = Annotated[float | None, Field(ge=0, allow_inf_nan=False)]
 EVERY_WORD = "all"
 """The active wake word, where no single one was chosen."""
 
+_HOUR = r"([01]\d|2[0-3]):[0-5]\d"
 _ENDPOINT = "https://RESOURCE.openai.azure.com"
 
 
@@ -57,11 +58,28 @@ class AudioConfig(Section):
     """Loudness at the first start, percent; afterwards as last set."""
     chime: bool = True
     """Whether a short sound answers the wake word."""
+    chime_volume: Percent = 100
+    """Loudness of chimes, percent of the volume."""
+    announcement_volume: Percent = 100
+    """Loudness of texts read aloud on command (``say``), percent of the volume."""
+    quiet_hours: str = ""
+    """Hours like ``22:00-07:00``, in the time zone of the machine; empty: none."""
+    quiet_volume: Percent = 20
+    """The loudest volume within them, percent."""
+    media_role: str = Field(default="assistant", pattern=r"^[A-Za-z0-9_-]*$")
+    """What the sound server is told that answers are: by its rules it makes other players softer; empty: nothing."""
     echo_cancellation: Literal["auto", "on", "off", "half-duplex"] = "auto"
     """``off``: the microphone stays open while an answer plays (headset, cancelling device); all others hold it
     back from the service meanwhile, wake words are still heard."""
     input_end: Literal["stop", "silence"] = "stop"
     """What follows a ``file:`` input: the end of the daemon after the last conversation, or silence."""
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _are_hours(cls, value: str) -> str:
+        if value and not re.fullmatch(f"{_HOUR}-{_HOUR}", value):
+            raise ValueError(f'must be hours like "22:00-07:00", not "{value}"')
+        return value
 
     @field_validator("input", "output")
     @classmethod

@@ -118,7 +118,7 @@ async def run(environ: Mapping[str, str], *, keep: Path | None, say: Callable[[s
             hidden = {**environ, "STATE_DIRECTORY": str(private)}
             async with (
                 Watcher(config.mqtt, f"{witness.root}/#", witness.heard),
-                house.opened(config, hidden, sound=_ends(config, played), simulator_url=simulator.url) as home,
+                house.opened(config, hidden, sound=_ends(config, hidden, played), simulator_url=simulator.url) as home,
             ):
                 await house.live(home, Supervisor())
             lost = home.daemon.lost_samples
@@ -128,10 +128,10 @@ async def run(environ: Mapping[str, str], *, keep: Path | None, say: Callable[[s
     )
 
 
-def _ends(config: Config, played: Path) -> SoundSettings:
+def _ends(config: Config, environ: Mapping[str, str], played: Path) -> SoundSettings:
     """Return a speaker that is heard, where there is one, and written down in any case."""
     output = "default" if any(device.outputs for device in list_devices()) else "null"
-    return replace(house.sound_settings(config.audio), output=output, copy=played, copy_silence=True)
+    return replace(house.sound_settings(config.audio, environ), output=output, copy=played, copy_silence=True)
 
 
 def _config(recording: Path, port: int) -> Config:

@@ -44,7 +44,7 @@ async def ask(config: Config, environ: Mapping[str, str], text: str, *, write: C
 
         speaker: Speaker | None = None
         if settings.speaks:
-            ends = replace(sound_settings(config.audio), input="null")
+            ends = replace(sound_settings(config.audio, environ), input="null")
             _, speaker = await parts.enter_async_context(open_sound(ends, notify=heard, give_up=give_up))
         service = RealtimeService(where, credentials, ca_file=config.realtime.ca_file)
         session = await parts.enter_async_context(service.open(settings))

@@ -18,6 +18,7 @@ from voiced.core import discovery
 from voiced.core.ears import Ears
 from voiced.core.echo.uncancelled import HalfDuplex, Open
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
+from voiced.core.loudness import QuietHours, hours
 from voiced.core.mqtt import payloads
 from voiced.core.mqtt.topics import CONTRACT, Topics
 from voiced.core.playout import PlayoutEvent
@@ -151,7 +152,7 @@ async def opened(
             echo.played(block)
 
         microphone, speaker = await parts.enter_async_context(
-            open_sound(sound or sound_settings(config.audio), notify=heard, give_up=give_up, tap=played)
+            open_sound(sound or sound_settings(config.audio, environ), notify=heard, give_up=give_up, tap=played)
         )
         daemon = Daemon(
             config,
@@ -351,9 +352,20 @@ def _info(config: Config) -> payloads.Info:
     )
 
 
-def sound_settings(audio: AudioConfig) -> SoundSettings:
+def sound_settings(audio: AudioConfig, environ: Mapping[str, str]) -> SoundSettings:
     """Return the ends that the configuration names."""
-    return SoundSettings(input=audio.input, output=audio.output, volume=audio.volume, input_end=audio.input_end)
+    quiet = QuietHours(*hours(audio.quiet_hours), audio.quiet_volume) if audio.quiet_hours else None
+    return SoundSettings(
+        input=audio.input,
+        output=audio.output,
+        volume=audio.volume,
+        chime_volume=audio.chime_volume,
+        announcement_volume=audio.announcement_volume,
+        quiet=quiet,
+        zone=local_zone(environ) if quiet else UTC,
+        media_role=audio.media_role,
+        input_end=audio.input_end,
+    )
 
 
 def give_up(why: str) -> None:

@@ -122,11 +122,11 @@ class Speaker(Protocol):
     def problem(self) -> str | None:
         """What is wrong now, as a sentence; ``None`` while it can play."""
 
-    def play(self, item_id: str, content_index: int, pcm: bytes, *, percent: int = 100) -> None:
-        """Queue sound of an answer, as loud as ``percent`` of the volume."""
+    def play(self, item_id: str, content_index: int, pcm: bytes, *, announced: bool = False) -> None:
+        """Queue sound of an answer; ``announced``: as loud as announcements are."""
 
-    def chime(self, sound: Samples, *, percent: int = 100) -> None:
-        """Mix a short sound in, at once, over whatever plays or pauses, as loud as ``percent`` of the volume."""
+    def chime(self, sound: Samples) -> None:
+        """Mix a short sound in, at once, over whatever plays or pauses."""
 
     @property
     def busy(self) -> bool:
@@ -151,7 +151,7 @@ class Speaker(Protocol):
         """Play voices softer, in percent of what they would be, until told otherwise; 100 ends it."""
 
     def volume(self, percent: int) -> None:
-        """Set the loudness of everything, 0 to 100."""
+        """Set the loudness of everything, 0 to 100; in quiet hours it may stay softer."""
 
 
 class Session(Protocol):

@@ -6,7 +6,7 @@ from voiced.config import Config
 from voiced.core.ears import Ears
 from voiced.core.wake import NearMiss, Wake
 from voiced.edge.sound import SoundSettings, open_sound
-from voiced.house import give_up, make_ears, sound_settings
+from voiced.house import give_up, make_ears
 
 EVERY = 4
 """Frames between two pictures: a step."""
@@ -28,8 +28,7 @@ async def show(config: Config, *, write: Callable[[str], None], width: int = 80)
     """
     ears, _ = make_ears(config)
     words = [word.model for word in config.wake.words]
-    wanted = sound_settings(config.audio)
-    ends = SoundSettings(input=wanted.input, output="null", input_end=wanted.input_end)
+    ends = SoundSettings(input=config.audio.input, output="null", input_end=config.audio.input_end)
     async with open_sound(ends, notify=lambda _: None, give_up=give_up) as (microphone, _):
         if microphone.problem:
             write(f"{microphone.problem}\n")

@@ -13,8 +13,8 @@ import numpy as np
 
 from voiced.core.frames import FRAME, MICROPHONE_RATE, SERVICE_RATE, STEP, Frame, Samples
 
-_BLOCKS = 500
-"""Blocks of 20 ms that wait at most; then the oldest go."""
+_BLOCKS = 1_000
+"""Blocks of 10 ms that wait at most; then the oldest go."""
 
 _TAIL_S = 0.5
 """Seconds of silence scored after the last sound: a score peaks up to 205 ms after its word."""

@@ -3,15 +3,19 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from voiced.core.frames import Samples
+from voiced.core.loudness import QuietHours
 from voiced.core.playout import PlayoutEvent
 from voiced.edge.microphone import FileMicrophone, SoundcardMicrophone
+from voiced.edge.output import CardOutput, NullOutput
 from voiced.edge.soundcard import Soundcard
 from voiced.edge.soundfile import WavWriter
-from voiced.edge.speaker import CardOutput, NullOutput, Speaker
+from voiced.edge.speaker import Loudness, Speaker
 
 AnyMicrophone: TypeAlias = SoundcardMicrophone | FileMicrophone
 
@@ -26,6 +30,12 @@ class SoundSettings:
     """Besides what a user may say: ``null``, a microphone in a silent room."""
     output: str = "default"
     volume: int = 60
+    chime_volume: int = 100
+    announcement_volume: int = 100
+    quiet: QuietHours | None = None
+    zone: tzinfo = UTC
+    """Where the quiet hours are."""
+    media_role: str = ""
     input_end: Literal["stop", "silence"] = "stop"
     copy: Path | None = None
     """A WAV file that gets all that is played, whatever ``output`` is."""
@@ -59,7 +69,7 @@ async def open_sound(
     async with AsyncExitStack() as house:
         card: Soundcard | None = None
         if needs_card(settings.input) or needs_card(settings.output):
-            card = Soundcard(give_up)
+            card = Soundcard(give_up, role=settings.media_role)
             house.callback(card.close)
         microphone: AnyMicrophone
         if card and needs_card(settings.input):
@@ -72,12 +82,21 @@ async def open_sound(
         speaker = Speaker(
             CardOutput(card, settings.output) if card and needs_card(settings.output) else NullOutput(),
             notify,
-            volume=settings.volume,
+            loudness=Loudness(
+                volume=settings.volume,
+                chimes=settings.chime_volume,
+                announcements=settings.announcement_volume,
+                most=partial(_most, settings.quiet, settings.zone),
+            ),
             copy=house.enter_context(WavWriter(path)) if path else None,
             copy_silence=settings.copy_silence,
             tap=tap,
         )
         yield await house.enter_async_context(microphone), await house.enter_async_context(speaker)
+
+
+def _most(quiet: QuietHours | None, zone: tzinfo) -> int:
+    return 100 if quiet is None else quiet.most(datetime.now(zone).time())
 
 
 def needs_card(setting: str) -> bool:

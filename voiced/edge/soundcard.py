@@ -6,6 +6,7 @@ because closing one under another thread's feet corrupts memory (seen). And with
 writable and executable at once, which systemd's MemoryDenyWriteExecute= forbids.
 """
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,7 +30,11 @@ RESCAN_S = 30.0
 """How often the device list may be read anew while another stream is open, which that interrupts."""
 
 _POLL_S = 0.005
+_BLOCKS: dict[Kind, int] = {"input": 50, "output": 100}
+"""Blocks a second: 20 ms are read at a time, but 10 written, so that little waits in the device and it still never runs
+dry."""
 _CARDS = Path("/proc/asound")
+_ROLE_VARIABLE = "PULSE_PROP"
 
 
 class Interrupted(Exception):  # noqa: N818 - nothing is wrong: the stream must be opened again
@@ -53,11 +58,12 @@ class Stream:
         self._kind = kind
         self._name = name
         self._channels = int(stream.channels)
-        self._block = self.rate // 50
+        self._block = self.rate // _BLOCKS[kind]
         with card.limit(CALL_LIMIT_S, f"starting {name}"):
             stream.start()
             self._room = 0 if kind == "input" else int(stream.write_available)
         self._available = 0
+        self._is_fed = False
 
     @property
     def available(self) -> int:
@@ -93,12 +99,16 @@ class Stream:
 
         """
         spread = np.repeat(samples, self._channels) if self._channels > 1 else samples
+        # ALSA's plug-in for PulseAudio tells nobody that it ran dry.
+        ran_dry = self._is_fed and self._available >= self._room
         with self._card.limit(CALL_LIMIT_S, f"writing to {self._name}"):
-            self.faults += bool(self._stream.write(spread.tobytes()))
+            underflowed = bool(self._stream.write(spread.tobytes()))
+        self.faults += underflowed or ran_dry
+        self._is_fed = True
         self._available -= len(samples)
 
     def wait(self, blocks: int = 1) -> None:
-        """Wait until 20 ms can be read or written, or so many times as much.
+        """Wait until a block can be read (20 ms) or written (10 ms), or so many.
 
         Raises:
             DeviceError: If that takes longer than :data:`STALL_S`.
@@ -134,18 +144,22 @@ class Stream:
 class Soundcard:
     """PortAudio, shared by microphone and speaker, because reading its device list anew closes all streams."""
 
-    def __init__(self, give_up: Callable[[str], None]) -> None:
+    def __init__(self, give_up: Callable[[str], None], *, role: str = "") -> None:
         """Load PortAudio.
 
         Args:
             give_up: Called from a thread with a sentence when PortAudio hangs and cannot be helped from within the
                 process: it must end the process at once (``os._exit``; an ordinary exit would hang as well).
+            role: What PulseAudio (or PipeWire in its place) is told that the sound of speakers is, a ``media.role``;
+                it makes others softer by it.
 
         Raises:
             DeviceError: If PortAudio is missing.
 
         """
         self._give_up = give_up
+        self._role = role
+        self._naming = threading.Lock()
         self._changed = threading.Condition()
         self._open: set[int] = set()
         self._opening = 0
@@ -242,13 +256,13 @@ class Soundcard:
         refusal = DeviceError(f"{name} cannot be opened")
         for its_rate, its_channels in ((rate, channels), (rate, 2), (device.rate, channels), (device.rate, 2)):
             try:
-                with self.limit(OPEN_LIMIT_S, f"opening {name} at {its_rate} Hz"):
+                with self._named(kind), self.limit(OPEN_LIMIT_S, f"opening {name} at {its_rate} Hz"):
                     stream = make(
                         device=device.index,
                         samplerate=its_rate,
                         channels=its_channels,
                         dtype="int16",
-                        blocksize=its_rate // 50,
+                        blocksize=its_rate // _BLOCKS[kind],
                         latency=latency_s,
                     )
             except DeviceError as exc:
@@ -288,6 +302,23 @@ class Soundcard:
             with self._changed:
                 self._rescanning = False
                 self._changed.notify_all()
+
+    @contextmanager
+    def _named(self, kind: Kind) -> Iterator[None]:
+        """Let a speaker's stream carry the role, and no microphone's, which would keep others soft for ever.
+
+        Source: pa_init_proplist of libpulse reads the variable whenever a client connects, which ALSA's plug-in does
+        for each stream.
+        """
+        with self._naming:
+            mine = kind == "output" and self._role and _ROLE_VARIABLE not in os.environ
+            if mine:
+                os.environ[_ROLE_VARIABLE] = f"media.role={self._role}"
+            try:
+                yield
+            finally:
+                if mine:
+                    del os.environ[_ROLE_VARIABLE]
 
     @contextmanager
     def _list_kept(self) -> Iterator[None]:

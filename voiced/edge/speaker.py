@@ -1,6 +1,6 @@
 """Loudspeakers: one pump from the playout into a sound card or into nowhere, with a copy in a file if wanted.
 
-:class:`Speaker` fits :class:`voiced.ports.Speaker`; where the sound goes is an :class:`Output`.
+:class:`Speaker` fits :class:`voiced.ports.Speaker`; where the sound goes is an :class:`voiced.edge.output.Output`.
 """
 
 import asyncio
@@ -8,23 +8,21 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 
 from voiced.core.frames import SERVICE_RATE, Samples, milliseconds, seconds
 from voiced.core.playout import Playout, PlayoutEvent
 from voiced.edge.microphone import pauses
-from voiced.edge.resample import Resampler
-from voiced.edge.soundcard import Interrupted, Soundcard, Stream
+from voiced.edge.output import BLOCK, Output
+from voiced.edge.soundcard import Interrupted
 from voiced.edge.soundfile import WavWriter
 from voiced.errors import DeviceError, SoundFileError
 
 logger = logging.getLogger(__name__)
-
-BLOCK = SERVICE_RATE // 50
-"""Samples moved at a time: 20 ms."""
 
 PARK_S = 5.0
 """Seconds of silence after which the device is given back: an idle daemon costs nothing and others can have it."""
@@ -32,140 +30,19 @@ PARK_S = 5.0
 PATIENCE_S = 2.0
 """How long sound is kept for a speaker that is lost; later it would only confuse."""
 
-LATENCY_S = 0.06
-"""What PortAudio is asked for."""
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loudness:
+    """How loud it is, in percent."""
 
-class Output(Protocol):
-    """Where the pump's sound goes: 24 kHz, in blocks. Used by one thread."""
-
-    @property
-    def underruns(self) -> int:
-        """How often there was nothing to play although it was fed."""
-
-    def look(self) -> None:
-        """See whether it could be opened.
-
-        Raises:
-            DeviceError: If there is no such device.
-
-        """
-
-    def open(self) -> None:
-        """Get ready.
-
-        Raises:
-            DeviceError: If the device cannot be had.
-
-        """
-
-    def wait(self) -> None:
-        """Wait until a block can be written.
-
-        Raises:
-            DeviceError: If the device is lost.
-            Interrupted: If it has to be closed and opened again.
-
-        """
-
-    @property
-    def queued(self) -> int:
-        """Samples written and not audible yet, as far as is known since :meth:`wait` or :meth:`write`."""
-
-    def write(self, block: Samples) -> None:
-        """Take a block of :data:`BLOCK` samples.
-
-        Raises:
-            DeviceError: If the device is lost.
-
-        """
-
-    def close(self) -> None:
-        """Give the device back. Never raises."""
-
-
-class CardOutput:
-    """A sound card's speaker."""
-
-    def __init__(self, card: Soundcard, device: str = "default", *, rate: int = SERVICE_RATE) -> None:
-        self._card = card
-        self._device = device
-        self._asked_rate = rate
-        self._stream: Stream | None = None
-        self._underruns = 0
-
-    @property
-    def underruns(self) -> int:
-        """How often the device had nothing to play although it was fed."""
-        return self._underruns + (self._stream.faults if self._stream else 0)
-
-    def look(self) -> None:
-        """See whether there is such a device."""
-        self._card.look("output", self._device)
-
-    def open(self) -> None:
-        """Open the device at 24 kHz, or at its own rate."""
-        self._stream = self._card.open("output", self._device, self._asked_rate, LATENCY_S)
-        self._resampler = Resampler(SERVICE_RATE, self._stream.rate)
-        self._resampling = 0.0
-
-    def wait(self) -> None:
-        """Wait for room in the device."""
-        self._opened.wait()
-
-    @property
-    def queued(self) -> int:
-        """Samples in the device and in the resampler."""
-        return round(self._resampling + self._stream.queued * SERVICE_RATE / self._stream.rate) if self._stream else 0
-
-    def write(self, block: Samples) -> None:
-        """Hand over a block."""
-        stream = self._opened
-        ready = self._resampler.feed(block)
-        stream.write(ready)
-        self._resampling += len(block) - len(ready) * SERVICE_RATE / stream.rate
-
-    def close(self) -> None:
-        """Give the device back."""
-        if self._stream:
-            self._underruns += self._stream.faults
-            self._stream.close()
-            self._stream = None
-
-    @property
-    def _opened(self) -> Stream:
-        if self._stream is None:
-            raise DeviceError(f"speaker {self._device!r} is not open")
-        return self._stream
-
-
-class NullOutput:
-    """Nowhere, but in real time: a block is heard when its time is over."""
-
-    underruns = 0
-
-    def look(self) -> None:
-        """Do nothing: it is always there."""
-
-    def open(self) -> None:
-        """Start the clock."""
-        self._due = time.monotonic()
-
-    def wait(self) -> None:
-        """Wait until the blocks before have had their time; the clock never drifts."""
-        time.sleep(max(0.0, self._due - time.monotonic()))
-
-    @property
-    def queued(self) -> int:
-        """What has still to have its time."""
-        return max(0, round((self._due - time.monotonic()) * SERVICE_RATE))
-
-    def write(self, block: Samples) -> None:
-        """Take a block."""
-        self._due += seconds(len(block), SERVICE_RATE)
-
-    def close(self) -> None:
-        """Nothing is open."""
+    volume: int = 100
+    """At first; then as :meth:`Speaker.volume` says."""
+    chimes: int = 100
+    """Of the volume."""
+    announcements: int = 100
+    """Of the volume."""
+    most: Callable[[], int] = lambda: 100
+    """The loudest volume at this moment; asked whenever sound begins."""
 
 
 class Speaker:
@@ -176,7 +53,7 @@ class Speaker:
         output: Output,
         notify: Callable[[PlayoutEvent], None],
         *,
-        volume: int = 100,
+        loudness: Loudness | None = None,
         copy: WavWriter | None = None,
         copy_silence: bool = False,
         tap: Callable[[Samples], None] | None = None,
@@ -187,7 +64,7 @@ class Speaker:
             output: Where the sound goes.
             notify: Called from the speaker's thread when an answer begins to sound and when all is heard; must not
                 wait. ``Inbox.post`` fits.
-            volume: Percent.
+            loudness: Of what; all in full by default.
             copy: A 24 kHz file that gets, at the volume it is played, all that sounds; whoever made it closes it.
             copy_silence: Whether it gets the silences as well, from entering the context on, so that places in the
                 file are times. Otherwise pauses between sounds are left out.
@@ -201,7 +78,8 @@ class Speaker:
         self._copy_silence = copy_silence
         self._tap = tap
         self._playout = Playout()
-        self._playout.volume(volume)
+        self._loudness = loudness or Loudness()
+        self._volume = self._loudness.volume
         self._filled = threading.Condition()
         self._latency_at = 0.0
         self._in_hand = 0  # samples taken from the playout and not yet given to the device
@@ -232,16 +110,19 @@ class Speaker:
         """Samples refused because ten minutes were waiting."""
         return self._playout.dropped
 
-    def play(self, item_id: str, content_index: int, pcm: bytes, *, percent: int = 100) -> None:
+    def play(self, item_id: str, content_index: int, pcm: bytes, *, announced: bool = False) -> None:
         """Queue sound of an answer."""
+        percent = self._loudness.announcements if announced else 100
         with self._filled:
+            self._begin()
             self._playout.write(item_id, content_index, np.frombuffer(pcm, "<i2"), percent=percent)
             self._filled.notify()
 
-    def chime(self, sound: Samples, *, percent: int = 100) -> None:
+    def chime(self, sound: Samples) -> None:
         """Mix a short sound in, at once, over whatever plays."""
         with self._filled:
-            self._playout.chime(sound, percent=percent)
+            self._begin()
+            self._playout.chime(sound, percent=self._loudness.chimes)
             self._filled.notify()
 
     def cut(self) -> dict[tuple[str, int], int]:
@@ -267,9 +148,10 @@ class Speaker:
             self._playout.duck(percent)
 
     def volume(self, percent: int) -> None:
-        """Set the loudness of everything, 0 to 100."""
+        """Set the loudness of everything, 0 to 100; the hour may allow less."""
         with self._filled:
-            self._playout.volume(percent)
+            self._volume = percent
+            self._playout.volume(min(percent, self._loudness.most()))
 
     async def __aenter__(self) -> Self:
         self._began = time.monotonic()
@@ -375,6 +257,10 @@ class Speaker:
     def _tell(self, events: list[PlayoutEvent]) -> None:
         for event in events:
             self._notify(event)
+
+    def _begin(self) -> None:
+        if self._playout.is_idle:
+            self._playout.volume(min(self._volume, self._loudness.most()))
 
     def _set_latency(self, samples: int) -> None:
         self._playout.latency = samples

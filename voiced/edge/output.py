@@ -1,0 +1,158 @@
+"""Where the speaker's sound goes: a sound card, or nowhere."""
+
+import logging
+import time
+from typing import Protocol
+
+from voiced.core.frames import SERVICE_RATE, Samples, seconds
+from voiced.edge.resample import Resampler
+from voiced.edge.soundcard import Soundcard, Stream
+from voiced.errors import DeviceError
+
+logger = logging.getLogger(__name__)
+
+BLOCK = SERVICE_RATE // 100
+"""Samples moved at a time: 10 ms."""
+
+LATENCY_S = 0.04
+"""What PortAudio is asked for. What waits in the device sounds on when an answer is cut."""
+
+MOST_LATENCY_S, TOLERATED = 0.16, 3
+"""A machine that was late more often while the device was open gets twice as much time, up to this much."""
+
+
+class Output(Protocol):
+    """Where the pump's sound goes: 24 kHz, in blocks. Used by one thread."""
+
+    @property
+    def underruns(self) -> int:
+        """How often there was nothing to play although it was fed."""
+
+    def look(self) -> None:
+        """See whether it could be opened.
+
+        Raises:
+            DeviceError: If there is no such device.
+
+        """
+
+    def open(self) -> None:
+        """Get ready.
+
+        Raises:
+            DeviceError: If the device cannot be had.
+
+        """
+
+    def wait(self) -> None:
+        """Wait until a block can be written.
+
+        Raises:
+            DeviceError: If the device is lost.
+            Interrupted: If it has to be closed and opened again.
+
+        """
+
+    @property
+    def queued(self) -> int:
+        """Samples written and not audible yet, as far as is known since :meth:`wait` or :meth:`write`."""
+
+    def write(self, block: Samples) -> None:
+        """Take a block of :data:`BLOCK` samples.
+
+        Raises:
+            DeviceError: If the device is lost.
+
+        """
+
+    def close(self) -> None:
+        """Give the device back. Never raises."""
+
+
+class CardOutput:
+    """A sound card's speaker."""
+
+    def __init__(self, card: Soundcard, device: str = "default", *, rate: int = SERVICE_RATE) -> None:
+        self._card = card
+        self._device = device
+        self._asked_rate = rate
+        self._stream: Stream | None = None
+        self._underruns = 0
+        self._latency_s = LATENCY_S
+
+    @property
+    def underruns(self) -> int:
+        """How often the device had nothing to play although it was fed."""
+        return self._underruns + (self._stream.faults if self._stream else 0)
+
+    def look(self) -> None:
+        """See whether there is such a device."""
+        self._card.look("output", self._device)
+
+    def open(self) -> None:
+        """Open the device at 24 kHz, or at its own rate."""
+        self._stream = self._card.open("output", self._device, self._asked_rate, self._latency_s)
+        self._resampler = Resampler(SERVICE_RATE, self._stream.rate)
+        self._resampling = 0.0
+
+    def wait(self) -> None:
+        """Wait for room in the device."""
+        self._opened.wait()
+
+    @property
+    def queued(self) -> int:
+        """Samples in the device and in the resampler."""
+        return round(self._resampling + self._stream.queued * SERVICE_RATE / self._stream.rate) if self._stream else 0
+
+    def write(self, block: Samples) -> None:
+        """Hand over a block."""
+        stream = self._opened
+        ready = self._resampler.feed(block)
+        stream.write(ready)
+        self._resampling += len(block) - len(ready) * SERVICE_RATE / stream.rate
+
+    def close(self) -> None:
+        """Give the device back."""
+        if self._stream:
+            faults = self._stream.faults
+            self._underruns += faults
+            if faults > TOLERATED and self._latency_s < MOST_LATENCY_S:
+                self._latency_s = min(2 * self._latency_s, MOST_LATENCY_S)
+                logger.info("the speaker ran dry %d times; from now on it holds %g s", faults, self._latency_s)
+            self._stream.close()
+            self._stream = None
+
+    @property
+    def _opened(self) -> Stream:
+        if self._stream is None:
+            raise DeviceError(f"speaker {self._device!r} is not open")
+        return self._stream
+
+
+class NullOutput:
+    """Nowhere, but in real time: a block is heard when its time is over."""
+
+    underruns = 0
+
+    def look(self) -> None:
+        """Do nothing: it is always there."""
+
+    def open(self) -> None:
+        """Start the clock."""
+        self._due = time.monotonic()
+
+    def wait(self) -> None:
+        """Wait until the blocks before have had their time; the clock never drifts."""
+        time.sleep(max(0.0, self._due - time.monotonic()))
+
+    @property
+    def queued(self) -> int:
+        """What has still to have its time."""
+        return max(0, round((self._due - time.monotonic()) * SERVICE_RATE))
+
+    def write(self, block: Samples) -> None:
+        """Take a block."""
+        self._due += seconds(len(block), SERVICE_RATE)
+
+    def close(self) -> None:
+        """Nothing is open."""
