@@ -92,8 +92,8 @@ class Hands:
                 self._hear(effect)
             case Send():
                 self._sessions.send(effect.event)
-            case Play(sound):
-                self._speaker.play(sound.item_id, sound.content_index, sound.pcm)
+            case Play(sound, announced):
+                self._speaker.play(sound.item_id, sound.content_index, sound.pcm, announced=announced)
             case Cut():
                 self._cut(effect)
             case Pause():

@@ -8,7 +8,7 @@ import numpy as np
 from voiced.check.findings import Visit
 from voiced.core.frames import SERVICE_RATE, Samples
 from voiced.core.loudness import gain
-from voiced.edge import microphone, speaker
+from voiced.edge import microphone, output
 from voiced.edge.resample import resample
 from voiced.edge.soundcard import Interrupted, Soundcard, Stream
 from voiced.errors import DeviceError
@@ -48,7 +48,7 @@ def open_speaker(card: Soundcard, name: str) -> Stream:
         DeviceError: If it cannot be had.
 
     """
-    return card.open("output", name, SERVICE_RATE, speaker.LATENCY_S)
+    return card.open("output", name, SERVICE_RATE, output.LATENCY_S)
 
 
 def record(stream: Stream, seconds: float) -> Heard:

@@ -232,7 +232,7 @@ def _responding(state: Responding, event: Event, now: float, rules: Rules) -> St
             length = len(event.pcm) / 2 / SERVICE_RATE
             heard = max(now, state.sounds_until or now) + length
             until = max(now + rules.answer_s, heard + rules.speaker_s)
-            return replace(state, until=until, sounds_until=heard), (Play(event),)
+            return replace(state, until=until, sounds_until=heard), (Play(event, announced=state.talk.literal),)
         case wire.TextDelta() if event.response_id == state.response:
             return replace(state, until=max(state.until, now + rules.answer_s)), ()
         case wire.ItemAdded(kind="message") if event.response_id == state.response:

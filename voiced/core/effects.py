@@ -64,6 +64,8 @@ class Play:
     """Let this be heard."""
 
     sound: wire.AudioDelta
+    announced: bool = False
+    """Whether it is a text read aloud on command, which has a loudness of its own."""
 
 
 @dataclass(frozen=True, slots=True)
