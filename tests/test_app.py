@@ -212,7 +212,10 @@ async def test_saying_speaks_the_text_itself() -> None:
         assert answer["ok"]
         turn = await home.until_told("finished")
         assert turn["assistant"]["text"] == "Dinner is ready."
-        assert home.speaker.played
+        assert home.speaker.announced == len(home.speaker.played) > 0
+        await home.until_idle()
+        await home.command("command/ask", "What time is it?")
+        assert len(home.speaker.played) > home.speaker.announced
 
 
 async def test_listening_by_command_and_ending_by_command() -> None:

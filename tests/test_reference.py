@@ -128,7 +128,7 @@ def test_nobody_listening_costs_a_bounded_memory() -> None:
     ear = reference(model)
     play(ear, 500, 10_000)
     ear.listen(0, 100_000)
-    assert len(model.heard) <= 26 + 500 // 4
+    assert len(model.heard) <= 26 + 1_000 // 4
 
 
 # --- with the real models ---------------------------------------------------------------------------------------------
