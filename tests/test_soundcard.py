@@ -127,7 +127,7 @@ Beds = Callable[..., SoundBed]
 def beds(tmp_path: Path) -> Iterator[Beds]:
     """Make virtual sound cards; watch whether the machine stands still meanwhile."""
     require_pulseaudio()
-    with canary():
+    with canary(0.025):  # the speaker holds 40 ms
         yield lambda **rates: SoundBed(tmp_path, **rates)
 
 

@@ -4,6 +4,8 @@ import logging
 import time
 from typing import Protocol
 
+import numpy as np
+
 from voiced.core.frames import SERVICE_RATE, Samples, seconds
 from voiced.edge.resample import Resampler
 from voiced.edge.soundcard import Soundcard, Stream
@@ -94,22 +96,36 @@ class CardOutput:
         self._stream = self._card.open("output", self._device, self._asked_rate, self._latency_s)
         self._resampler = Resampler(SERVICE_RATE, self._stream.rate)
         self._resampling = 0.0
+        self._rest = np.zeros(0, np.int16)
 
     def wait(self) -> None:
-        """Wait for room in the device."""
-        self._opened.wait()
+        """Wait for room in the device, behind what it did not take at once."""
+        stream = self._opened
+        stream.wait()
+        while len(self._rest):
+            self._hand_over(stream)
+            stream.wait()
 
     @property
     def queued(self) -> int:
-        """Samples in the device and in the resampler."""
-        return round(self._resampling + self._stream.queued * SERVICE_RATE / self._stream.rate) if self._stream else 0
+        """Samples in the device, before it, and in the resampler."""
+        if self._stream is None:
+            return 0
+        in_the_device = (self._stream.queued + len(self._rest)) * SERVICE_RATE / self._stream.rate
+        return round(self._resampling + in_the_device)
 
     def write(self, block: Samples) -> None:
-        """Hand over a block."""
+        """Hand over a block, or what the resampler makes of it: nothing, or more than fits."""
         stream = self._opened
         ready = self._resampler.feed(block)
-        stream.write(ready)
         self._resampling += len(block) - len(ready) * SERVICE_RATE / stream.rate
+        self._rest = np.concatenate((self._rest, ready))
+        self._hand_over(stream)
+
+    def _hand_over(self, stream: Stream) -> None:
+        fits = min(len(self._rest), stream.available)
+        stream.write(self._rest[:fits])
+        self._rest = self._rest[fits:]
 
     def close(self) -> None:
         """Give the device back."""

@@ -98,6 +98,8 @@ class Stream:
             DeviceError: If the device is gone.
 
         """
+        if not len(samples):
+            return
         spread = np.repeat(samples, self._channels) if self._channels > 1 else samples
         # ALSA's plug-in for PulseAudio tells nobody that it ran dry.
         ran_dry = self._is_fed and self._available >= self._room
