@@ -7,7 +7,18 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.mosquitto import AVAILABILITY, KITCHEN, Door, Neighbour, config, connected, eventually, make_broker, obeyed
+from tests.mosquitto import (
+    AVAILABILITY,
+    DISCOVERY,
+    KITCHEN,
+    Door,
+    Neighbour,
+    config,
+    connected,
+    eventually,
+    make_broker,
+    obeyed,
+)
 from voiced.config import MqttConfig
 from voiced.core.mqtt import Topics
 from voiced.edge import brokerlogin, mosquitto
@@ -142,7 +153,7 @@ async def test_a_message_that_is_too_long_for_the_broker_does_not_end_the_connec
     async with (
         Mosquitto(tmp_path, ["allow_anonymous true", "max_packet_size 20000"]) as small,
         Neighbour(small.port) as neighbour,
-        make_broker(small.port, discovery="x" * 30_000) as broker,
+        make_broker(small.port, discovery={DISCOVERY: "x" * 30_000}) as broker,
     ):
         await connected(broker)
         broker.deliver("event/turn", "y" * 30_000, parcel="t1")

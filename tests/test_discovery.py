@@ -1,5 +1,6 @@
 """Home Assistant's discovery message, against Home Assistant's own rules written down again."""
 
+import dataclasses
 import json
 import os
 import re
@@ -11,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voiced.core import mqtt
-from voiced.core.discovery import Device, device_message
-from voiced.core.entities import COMPONENTS
+from voiced.core.discovery import COMPONENTS, Device, announcement
 from voiced.core.mqtt import Topics
 
 GOLDEN = Path(__file__).with_name("discovery.golden.json")
@@ -25,6 +25,7 @@ KITCHEN = Device(
     active_words=("all", "hey_jarvis", "alexa"),
     personas=("default", "kid"),
     voices=("alloy", "marin"),
+    restarts=True,
 )
 
 # Home Assistant 2025.4: an unknown key at any of these three places rejects the whole device.
@@ -45,27 +46,30 @@ COMMON = {
 PLATFORMS = {
     "sensor": {
         *("state_topic", "device_class", "options", "unit_of_measurement", "state_class"),
-        *("suggested_display_precision", "last_reset_value_template"),
+        *("suggested_display_precision", "last_reset_value_template", "expire_after"),
     },
     "binary_sensor": {"state_topic", "device_class"},
     "event": {"state_topic", "event_types"},
     "switch": {"state_topic", "command_topic"},
     "number": {"state_topic", "command_topic", "min", "max", "step", "mode", "unit_of_measurement"},
     "select": {"state_topic", "command_topic", "options"},
-    "button": {"command_topic"},
+    "button": {"command_topic", "device_class"},
     "notify": {"command_topic", "command_template"},
     "text": {"state_topic", "command_topic", "command_template", "min", "max"},
 }
 TRIGGER = {"platform", "automation_type", "type", "subtype", "topic", "payload", "value_template"}
 CLASSES = {
-    "sensor": {"enum", "timestamp", "duration", "monetary"},
+    "sensor": {"enum", "timestamp", "duration", "monetary", "temperature", "data_size"},
+    "button": {"restart"},
     "binary_sensor": {"sound", "running", "problem", "connectivity"},
 }
-UNITS = {"duration": "ms", "monetary": "USD"}
+UNITS = {"duration": {"ms", "s"}, "monetary": {"USD"}, "temperature": {"°C"}, "data_size": {"MB"}}
 
 
 def told(device: Device = KITCHEN) -> Any:
-    return json.loads(device_message(device))
+    messages, _ = announcement(device, "device", {})
+    assert list(messages) == [device.topics.discovery]
+    return json.loads(messages[device.topics.discovery])
 
 
 def entities(message: Any) -> dict[str, Any]:
@@ -115,7 +119,7 @@ def test_home_assistant_takes_the_whole_device(device: Device) -> None:
             continue
         assert set(component) <= COMMON | PLATFORMS[component["platform"]]
         unique.add(component["unique_id"])
-    assert len(unique) == len(COMPONENTS)
+    assert len(unique) == len(COMPONENTS) - 1  # nobody would start it again
     assert len({json.dumps(c) for c in message["components"].values()}) == len(message["components"])
 
 
@@ -128,7 +132,7 @@ def test_each_entity_follows_the_rules_of_its_platform(name: str) -> None:
     assert entity["icon"].startswith("mdi:")
     if "device_class" in entity:
         assert entity["device_class"] in CLASSES[platform]
-        assert entity.get("unit_of_measurement") == UNITS.get(entity["device_class"])
+        assert entity.get("unit_of_measurement") in UNITS.get(entity["device_class"], {None})
     if platform in {"sensor", "binary_sensor"}:
         assert entity.get("entity_category") in {None, "diagnostic"}  # config is refused for what cannot be set
     if platform == "text":
@@ -199,3 +203,77 @@ def test_name_and_area_may_be_left_out() -> None:
     message = told(Device(topics=KITCHEN.topics, version="1"))
     assert message["device"]["name"] == "kitchen"
     assert "suggested_area" not in message["device"]
+
+
+# --- what changes from one start to the next ---
+
+
+def changed(before: Device, after: Device, *styles: Any) -> dict[str, str]:
+    """What is told at the second start."""
+    first, second = styles
+    _, known = announcement(before, first, {})
+    return announcement(after, second, json.loads(json.dumps(known)))[0]
+
+
+FEWER = dataclasses.replace(KITCHEN, wake_words=("hey_jarvis",), restarts=False)
+
+
+def test_components_that_are_no_more_are_taken_away_and_again_at_each_start() -> None:
+    message = json.loads(changed(KITCHEN, FEWER, "device", "device")[KITCHEN.topics.discovery])
+    gone = {name: c for name, c in message["components"].items() if set(c) == {"platform"}}
+    assert gone == {
+        "restart": {"platform": "button"},
+        "trigger_wake_word_detected_alexa": {"platform": "device_automation"},
+    }
+    _, known = announcement(KITCHEN, "device", {})
+    for _ in range(2):
+        again, known = announcement(FEWER, "device", known)
+    assert json.loads(again[KITCHEN.topics.discovery]) == message
+    back = json.loads(announcement(KITCHEN, "device", known)[0][KITCHEN.topics.discovery])
+    assert back == told()
+
+
+def test_each_component_can_have_a_message_of_its_own() -> None:
+    messages, _ = announcement(KITCHEN, "components", {})
+    assert len(messages) == len(told()["components"])
+    for topic, payload in messages.items():
+        prefix, platform, node, name, config = topic.split("/")
+        assert (prefix, node, config) == ("homeassistant", "voiced_kitchen", "config")
+        component = told()["components"][name]
+        assert component.pop("platform") == platform
+        message = json.loads(payload)
+        assert component.items() <= message.items()
+        assert message["device"] == told()["device"]
+        assert ("availability_topic" in message) == (platform != "device_automation")
+
+
+def test_another_style_first_clears_what_the_old_one_left() -> None:
+    to_device = changed(KITCHEN, FEWER, "components", "device")
+    *cleared, last = to_device.items()
+    assert last[0] == KITCHEN.topics.discovery
+    assert {payload for _, payload in cleared} == {""}
+    assert {topic for topic, _ in cleared} == set(announcement(KITCHEN, "components", {})[0])
+    to_components = list(changed(KITCHEN, FEWER, "device", "components").items())
+    assert to_components[0] == (KITCHEN.topics.discovery, "")
+    assert sum(payload == "" for _, payload in to_components) == 3  # and two that are no more
+    assert changed(KITCHEN, KITCHEN, "device", None) == {KITCHEN.topics.discovery: ""}
+    assert changed(KITCHEN, KITCHEN, None, None) == {}
+    moved = dataclasses.replace(KITCHEN, topics=Topics("voiced", "kitchen", "ha"))
+    topics = list(changed(KITCHEN, moved, "device", "device").items())
+    assert topics[0] == (KITCHEN.topics.discovery, "")
+    assert topics[1][0] == "ha/device/voiced_kitchen/config"
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"style": 5, "components": ["state"]},
+        {"style": "device", "components": {"a/b": "sensor", "x": 5, "y": "../sensor"}},
+        {"components": {"state": {}}},
+        {"prefix": "", "style": "device"},
+    ],
+)
+def test_a_damaged_memory_is_not_believed(damaged: dict[str, object]) -> None:
+    messages, _ = announcement(KITCHEN, "device", damaged)
+    assert json.loads(messages[KITCHEN.topics.discovery]) == told()
+    assert list(messages) == [KITCHEN.topics.discovery]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import fakes
-from voiced import house, ports
+from voiced import messaging, ports
 from voiced.core import ears
 from voiced.core.echo import uncancelled
 from voiced.edge import broker, clips, ledgerfile, microphone, resample, service, speaker, store, vad, wakemodel
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     _speakers: tuple[type[ports.Speaker], ...] = (speaker.Speaker, fakes.InstantSpeaker)
     _services: tuple[type[ports.Service], ...] = (service.RealtimeService,)
     _sessions: tuple[type[ports.Session], ...] = (service.RealtimeSession,)
-    _brokers: tuple[type[ports.Broker], ...] = (broker.MqttBroker, house.NoBroker, fakes.Diary)
+    _brokers: tuple[type[ports.Broker], ...] = (broker.MqttBroker, messaging.NoBroker, fakes.Diary)
     _settled: tuple[type[ports.Settled], ...] = (store.SettingsFile, fakes.Remembered)
     _resamplers: tuple[type[ports.Resample], ...] = (resample.Resampler,)
     _ledgers: tuple[type[ports.Ledger], ...] = (ledgerfile.LedgerFile, fakes.KeptLedger)

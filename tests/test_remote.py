@@ -92,7 +92,7 @@ async def test_a_device_that_is_no_more_is_taken_out_first_of_home_assistant_the
             return remote.remove()
 
     async with Neighbour(mosquitto.port) as neighbour:
-        async with make_broker(mosquitto.port, discovery="{}") as broker:
+        async with make_broker(mosquitto.port, discovery={DISCOVERY: "{}"}) as broker:
             broker.keep("state", "{}")
             await connected(broker)
             await eventually(lambda: neighbour.last(AVAILABILITY) == "online", "online")

@@ -233,8 +233,8 @@ class MqttConfig(Section):
     ws_path: str = Field(default="/mqtt", pattern=r"^/\S*$")
     """``websockets`` only."""
     base_topic: str = Field(default="voiced", pattern=r"^[^#+/\s]+(/[^#+/\s]+)*$")
-    discovery: bool = True
-    """Whether Home Assistant is told."""
+    discovery: bool | Literal["components"] = True
+    """Whether Home Assistant is told; ``components``: by a message for each entity, as older software wants it."""
     discovery_prefix: str = Field(default="homeassistant", pattern=r"^[^#+/\s]+(/[^#+/\s]+)*$")
     transcripts: Literal["retained", "live", "off"] = "retained"
     """Texts of turns: kept by the broker, only passed on, or never sent."""

@@ -14,26 +14,24 @@ from pathlib import Path
 from voiced import __version__
 from voiced.app import Daemon
 from voiced.config import EVERY_WORD, AudioConfig, Config
-from voiced.core import discovery
 from voiced.core.ears import Ears
 from voiced.core.echo.uncancelled import HalfDuplex, Open
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.core.loudness import QuietHours, hours
 from voiced.core.mqtt import payloads
-from voiced.core.mqtt.topics import CONTRACT, Topics
+from voiced.core.mqtt.topics import CONTRACT
 from voiced.core.playout import PlayoutEvent
 from voiced.core.profiles import ignored, voices
 from voiced.core.realtime.endpoint import Endpoint, endpoint
 from voiced.core.reference import Reference, ReferenceModels
 from voiced.core.wake import WakeRules
-from voiced.core.words import choices, word_rules
+from voiced.core.words import word_rules
 from voiced.edge.broker import MqttBroker
 from voiced.edge.clips import ClipFolder
 from voiced.edge.credentials import Credentials
 from voiced.edge.ledgerfile import LedgerFile, load_prices
 from voiced.edge.machine import load_meter, local_zone
 from voiced.edge.models import find_models
-from voiced.edge.outboxfile import OutboxFile
 from voiced.edge.resample import Resampler
 from voiced.edge.service import RealtimeService
 from voiced.edge.sound import SoundSettings, open_sound
@@ -41,6 +39,7 @@ from voiced.edge.store import SettingsFile, state_directory
 from voiced.edge.supervisor import Supervisor
 from voiced.edge.vad import Vad
 from voiced.edge.wakemodel import WakeModels
+from voiced.messaging import open_broker
 from voiced.parts import Parts
 from voiced.ports import Broker, Echo, Microphone, Speaker
 from voiced.reports import Reports
@@ -59,29 +58,6 @@ GRACE_S = 5.0
 
 DEAF_S = 5.0
 """Without a frame for so long, and no reason known, the daemon is not well, and systemd is not told that it is."""
-
-
-class NoBroker:
-    """Nobody to tell; fits :class:`voiced.ports.Broker`. For ``mqtt.host = ""``."""
-
-    connected = False
-    problem = disk_problem = None
-    health = payloads.BrokerHealth()
-
-    def keep(self, topic: str, payload: str, *, expiry_s: int | None = None) -> None:
-        """Forget it."""
-
-    def tell(self, topic: str, payload: str) -> None:
-        """Forget it."""
-
-    def deliver(self, topic: str, payload: str, *, parcel: str) -> None:
-        """Forget it."""
-
-    def answer(self, topic: str, payload: str, correlation: bytes | None) -> None:
-        """Forget it."""
-
-    def republish(self, names: tuple[str, ...] = ()) -> None:
-        """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +97,7 @@ async def opened(
     ears, reference = make_ears(config)
     echo = make_echo(config)
     state = state_directory(environ)
+    restarts = "NOTIFY_SOCKET" in environ  # systemd starts it again
     async with AsyncExitStack() as parts:
         if config.realtime.provider == "simulator" and simulator_url is None:
             simulator_url = await start_simulator(parts)
@@ -134,7 +111,7 @@ async def opened(
             ca_file=config.realtime.ca_file,
         )
         parts.push_async_callback(service.close)
-        broker = await _broker(config, state, parts)
+        broker = await open_broker(config, state, parts, restarts=restarts)
         reports = Reports(broker=broker, config=config, machine=load_meter(), today=lambda: datetime.now(UTC))
         book = await asyncio.to_thread(parts.enter_context, LedgerFile(state / "ledger.sqlite"))
         clips = _clips(config, state / "clips")
@@ -168,7 +145,7 @@ async def opened(
                 resampler=Resampler,
                 clock=time.monotonic,
                 means=Means(ledger=book, prices=prices, zone=local_zone(environ)),
-                supervised="NOTIFY_SOCKET" in environ,
+                supervised=restarts,
                 clips=clips if config.wake.clips else None,
             ),
             reports,
@@ -263,27 +240,6 @@ def _status(house: House, missing: str | None) -> str:
     last = house.reports.last_wake
     woken = f"; last wake: {last.wake_word} at {last.time:%Y-%m-%d %H:%M:%S} UTC" if last else ""
     return (missing or house.daemon.status) + woken
-
-
-async def _broker(config: Config, state: Path, parts: AsyncExitStack) -> Broker:
-    if not config.mqtt.host:
-        return NoBroker()
-    topics = Topics(config.mqtt.base_topic, config.device.id, config.mqtt.discovery_prefix)
-    device = discovery.Device(
-        topics,
-        __version__,
-        name=config.device.name,
-        area=config.device.area,
-        wake_words=tuple(word.model for word in config.wake.words),
-        active_words=choices(config.wake),
-        personas=tuple(config.profiles),
-        voices=voices(config),
-    )
-    message = discovery.device_message(device) if config.mqtt.discovery else None
-    outbox = await asyncio.to_thread(parts.enter_context, OutboxFile(state / "outbox.sqlite"))
-    return await parts.enter_async_context(
-        MqttBroker(config=config.mqtt, topics=topics, discovery=message, outbox=outbox)
-    )
 
 
 def make_ears(config: Config) -> tuple[Ears, Reference]:

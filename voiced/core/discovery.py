@@ -1,4 +1,4 @@
-"""What Home Assistant is told: one device discovery message, made from the table of entities.
+"""What Home Assistant is told: one device discovery message, or one for each entity, made from the table of entities.
 
 Source: MQTT integration of Home Assistant 2025.4 to 2026.11. An unknown key at the top, in ``device`` or ``origin``, an
 unknown platform or an entity without ``unique_id`` makes it reject the whole device; an unknown key inside a component
@@ -7,12 +7,18 @@ is ignored.
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
-from voiced.core.entities import COMPONENTS, Component
+from voiced.core.diagnostics import DIAGNOSTICS
+from voiced.core.entities import ENTITIES, Component
 from voiced.core.mqtt.topics import Topics
+
+Style: TypeAlias = Literal["device", "components"]
+"""One message for the whole device (Home Assistant 2024.11 and later), or one for each entity."""
+
+COMPONENTS = (*ENTITIES, *DIAGNOSTICS)
 
 SUPPORT_URL = "https://github.com/voiced/voiced"
 BIRTH_PATIENCE_S = 3.0
@@ -34,14 +40,99 @@ class Device:
     """What the active word can be set to."""
     personas: tuple[str, ...] = ()
     voices: tuple[str, ...] = ()
+    restarts: bool = False
+    """Whether it would be started again after ``restart``."""
 
 
-def device_message(device: Device) -> str:
-    """Return the payload for :attr:`Topics.discovery`, JSON without spaces."""
-    return json.dumps(_device_message(device), ensure_ascii=False, separators=(",", ":"))
+def announcement(
+    device: Device, style: Style | None, known: Mapping[str, object]
+) -> tuple[dict[str, str], dict[str, object]]:
+    """Return what Home Assistant is told, and what is to be remembered of it.
+
+    Args:
+        device: Who speaks.
+        style: How; ``None``: not at all.
+        known: What was remembered last time; may be damaged.
+
+    Returns:
+        Payloads by full topic, in the order in which they must go out: first empty ones on topics that are not used
+        any more, because Home Assistant takes no second entity of the same unique id. Then: style, prefix, and the
+        platform of each component that was ever told. Those that are no more are taken away in each message anew, for
+        nobody knows who heard the last one.
+
+    """
+    now = components(device)
+    gone = {name: platform for name, platform in _known_platforms(known).items() if name not in now}
+    platforms = {**gone, **{name: str(component["platform"]) for name, component in now.items()}}
+    used = {} if style is None else _messages(device, style, now, gone)
+    before = Topics(device.topics.base, device.topics.id, str(known.get("prefix") or device.topics.discovery_prefix))
+    every = {} if known.get("style") not in {"device", "components"} else _every_topic(before, platforms)
+    old = {topic: "" for topic in every if topic not in used and _is_of(topic, before, known.get("style"))}
+    remembered: dict[str, object] = {
+        "style": style or "off",
+        "prefix": device.topics.discovery_prefix,
+        "components": platforms,
+    }
+    return {**old, **used}, remembered
 
 
-def _device_message(device: Device) -> dict[str, Any]:
+def components(device: Device) -> dict[str, dict[str, Any]]:
+    """Return the entities and triggers of a device."""
+    entities = {
+        component.id: _entity(component, device)
+        for component in COMPONENTS
+        if component.only_if is None or getattr(device, component.only_if)
+    }
+    return entities | _triggers(device.topics, device.wake_words)
+
+
+def _messages(
+    device: Device, style: Style, now: Mapping[str, dict[str, Any]], gone: Mapping[str, str]
+) -> dict[str, str]:
+    about = _about(device)
+    if style == "device":
+        taken_away = {name: {"platform": platform} for name, platform in gone.items()}
+        return {device.topics.discovery: _json({**about, "components": {**now, **taken_away}})}
+    messages = {_topic(device.topics, name, platform): "" for name, platform in gone.items()}
+    for name, component in now.items():
+        settings = {key: value for key, value in component.items() if key != "platform"}
+        if component["platform"] == "device_automation":  # has no availability of its own
+            shared = {key: about[key] for key in ("device", "origin", "qos")}
+        else:
+            shared = about
+        messages[_topic(device.topics, name, component["platform"])] = _json({**shared, **settings})
+    return messages
+
+
+def _topic(topics: Topics, name: str, platform: str) -> str:
+    return f"{topics.discovery_prefix}/{platform}/voiced_{topics.id}/{name}/config"
+
+
+def _every_topic(topics: Topics, platforms: Mapping[str, str]) -> list[str]:
+    return [topics.discovery, *(_topic(topics, name, platform) for name, platform in platforms.items())]
+
+
+def _is_of(topic: str, topics: Topics, style: object) -> bool:
+    return (topic == topics.discovery) == (style == "device")
+
+
+def _known_platforms(known: Mapping[str, object]) -> dict[str, str]:
+    told = known.get("components")
+    if not isinstance(told, dict):
+        return {}
+    return {
+        name: platform
+        for name, platform in told.items()
+        if isinstance(platform, str) and re.fullmatch("[a-z_]+", platform) and re.fullmatch("[a-z0-9_-]+", name)
+    }
+
+
+def _json(message: Mapping[str, Any]) -> str:
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+
+
+def _about(device: Device) -> dict[str, Any]:
+    """Return what all components share."""
     topics = device.topics
     about = {
         "identifiers": [f"voiced_{topics.id}"],
@@ -52,7 +143,6 @@ def _device_message(device: Device) -> dict[str, Any]:
     }
     if device.area:
         about["suggested_area"] = device.area
-    components = {component.id: _entity(component, device) for component in COMPONENTS}
     return {
         "device": about,
         "origin": {"name": "voiced", "sw_version": device.version, "support_url": SUPPORT_URL},
@@ -60,7 +150,6 @@ def _device_message(device: Device) -> dict[str, Any]:
         "payload_available": "online",
         "payload_not_available": "offline",
         "qos": 1,
-        "components": components | _triggers(topics, device.wake_words),
     }
 
 

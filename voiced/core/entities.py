@@ -1,4 +1,7 @@
-"""The entities that Home Assistant shows, in one table. :mod:`voiced.core.discovery` makes the message from it."""
+"""The entities that Home Assistant shows, in one table; those for diagnosis stand in :mod:`voiced.core.diagnostics`.
+
+:mod:`voiced.core.discovery` makes the messages from them.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +25,8 @@ class Component:
     """Template of the attributes, made from the state topic; ``*`` stands for the whole payload."""
     command: str | None = None
     category: str | None = None
+    only_if: Literal["restarts"] | None = None
+    """It is there only if this field of the device is true."""
     options: Literal["active_words", "personas", "voices"] | None = None
     """Where a ``select`` has its options from: a field of :class:`voiced.core.discovery.Device`."""
     more: Mapping[str, Any] = field(default_factory=dict)
@@ -32,7 +37,8 @@ def _options(model: type[State | WakeEvent | SessionEvent | TurnEvent], key: str
     return list(get_args(model.model_fields[key].annotation))
 
 
-def _on_if(condition: str) -> str:
+def on_if(condition: str) -> str:
+    """Return a template that gives ``ON`` or ``OFF``."""
     return f"{{{{ 'ON' if {condition} else 'OFF' }}}}"
 
 
@@ -49,26 +55,7 @@ def _said(who: str) -> str:
 _TEXT = '{"text": {{ value | tojson }} }'
 
 
-def _money(name: str, label: str, key: str, since: str) -> Component:
-    return Component(
-        name,
-        "sensor",
-        label,
-        "mdi:cash",
-        state="usage",
-        template=f"{{{{ value_json.cost.{key} }}}}",
-        category="diagnostic",
-        more={
-            "device_class": "monetary",
-            "unit_of_measurement": "USD",
-            "state_class": "total",
-            "last_reset_value_template": f"{{{{ {since} }}}}",
-            "suggested_display_precision": 2,
-        },
-    )
-
-
-COMPONENTS = (
+ENTITIES = (
     Component(
         "state",
         "sensor",
@@ -113,7 +100,7 @@ COMPONENTS = (
         "Listening",
         "mdi:microphone-message",
         state="state",
-        template=_on_if("value_json.state == 'listening'"),
+        template=on_if("value_json.state == 'listening'"),
     ),
     Component(
         "speaking",
@@ -121,7 +108,7 @@ COMPONENTS = (
         "Speaking",
         "mdi:volume-high",
         state="state",
-        template=_on_if("value_json.state == 'responding'"),
+        template=on_if("value_json.state == 'responding'"),
         more={"device_class": "sound"},
     ),
     Component(
@@ -130,7 +117,7 @@ COMPONENTS = (
         "Conversation",
         "mdi:forum",
         state="state",
-        template=_on_if("value_json.state in ['listening', 'processing', 'responding']"),
+        template=on_if("value_json.state in ['listening', 'processing', 'responding']"),
         more={"device_class": "running"},
     ),
     Component(
@@ -163,7 +150,7 @@ COMPONENTS = (
         "Mute",
         "mdi:microphone-off",
         state="settings",
-        template=_on_if("value_json.mute"),
+        template=on_if("value_json.mute"),
         command="set/mute",
     ),
     Component(
@@ -182,7 +169,7 @@ COMPONENTS = (
         "Wake word",
         "mdi:ear-hearing",
         state="settings",
-        template=_on_if("value_json.wake_enabled"),
+        template=on_if("value_json.wake_enabled"),
         command="set/wake_enabled",
         category="config",
     ),
@@ -192,7 +179,7 @@ COMPONENTS = (
         "Follow-up questions",
         "mdi:message-reply",
         state="settings",
-        template=_on_if("value_json.follow_up"),
+        template=on_if("value_json.follow_up"),
         command="set/follow_up",
         category="config",
     ),
@@ -243,6 +230,17 @@ COMPONENTS = (
     Component("listen", "button", "Listen", "mdi:microphone", command="command/listen"),
     Component("stop", "button", "Stop", "mdi:stop-circle", command="command/stop"),
     Component("end", "button", "End conversation", "mdi:forum-remove", command="command/end"),
+    Component("new_conversation", "button", "New conversation", "mdi:forum-plus", command="command/new_conversation"),
+    Component(
+        "restart",
+        "button",
+        "Restart",
+        "mdi:restart",
+        command="command/restart",
+        category="config",
+        only_if="restarts",
+        more={"device_class": "restart"},
+    ),
     Component("ask", "notify", "Ask", "mdi:chat-question", command="command/ask", more={"command_template": _TEXT}),
     Component(
         "say",
@@ -253,100 +251,5 @@ COMPONENTS = (
         template="{{ '' }}",  # empties the box after each sentence
         command="command/say",
         more={"min": 0, "max": 255, "command_template": _TEXT},
-    ),
-    Component(
-        "problem",
-        "binary_sensor",
-        "Problem",
-        "mdi:alert-circle",
-        state="health",
-        template=_on_if("value_json.problems"),
-        attributes="{{ {'problems': value_json.problems} | tojson }}",
-        category="diagnostic",
-        more={"device_class": "problem"},
-    ),
-    Component(
-        "cloud",
-        "binary_sensor",
-        "Cloud",
-        "mdi:cloud",
-        state="health",
-        template=_on_if("value_json.cloud == 'ok'"),
-        category="diagnostic",
-        more={"device_class": "connectivity"},
-    ),
-    Component(
-        "latency",
-        "sensor",
-        "Latency",
-        "mdi:timer-outline",
-        state="turn",
-        template="{{ value_json.latency_ms.end_of_speech_to_first_audio }}",
-        category="diagnostic",
-        attributes="{{ value_json.latency_ms | tojson }}",
-        more={
-            "device_class": "duration",
-            "unit_of_measurement": "ms",
-            "state_class": "measurement",
-            "suggested_display_precision": 0,
-        },
-    ),
-    Component(
-        "wake_score",
-        "sensor",
-        "Wake score",
-        "mdi:gauge",
-        state="wake",
-        template="{{ value_json.score }}",
-        category="diagnostic",
-        more={
-            "state_class": "measurement",
-            "suggested_display_precision": 2,
-            "enabled_by_default": False,
-        },
-    ),
-    Component(
-        "tokens",
-        "sensor",
-        "Tokens",
-        "mdi:counter",
-        state="usage",
-        template="{{ value_json.tokens.total }}",
-        attributes="{{ value_json.tokens | tojson }}",
-        category="diagnostic",
-        more={"state_class": "total_increasing", "unit_of_measurement": "tokens"},
-    ),
-    Component(
-        "turns",
-        "sensor",
-        "Turns",
-        "mdi:forum-outline",
-        state="usage",
-        template="{{ value_json.turns }}",
-        category="diagnostic",
-        more={"state_class": "total_increasing"},
-    ),
-    _money("cost_today", "Cost today", "today", "value_json.cost.day_start"),
-    _money("cost_total", "Cost", "total", "value_json.since"),
-    Component(
-        "last_error",
-        "sensor",
-        "Last error",
-        "mdi:alert",
-        state="health",
-        template="{{ (value_json.last_error or {}).message | default('', true) | truncate(255, true, '…') }}",
-        category="diagnostic",
-        attributes="{{ (value_json.last_error or {}) | tojson }}",
-    ),
-    Component(
-        "started",
-        "sensor",
-        "Started",
-        "mdi:clock-start",
-        state="info",
-        template="{{ value_json.started }}",
-        category="diagnostic",
-        attributes="*",
-        more={"device_class": "timestamp"},
     ),
 )

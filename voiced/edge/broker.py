@@ -8,9 +8,9 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import suppress
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Literal, Self
 
 from voiced.config import MqttConfig
@@ -40,7 +40,7 @@ class MqttBroker:
         *,
         config: MqttConfig,
         topics: Topics,
-        discovery: str | None = None,
+        discovery: Mapping[str, str] = MappingProxyType({}),
         outbox: OutboxFile | None = None,
         changed: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
@@ -51,7 +51,7 @@ class MqttBroker:
         Args:
             config: Where the broker is. The host must not be empty.
             topics: Our names.
-            discovery: Home Assistant's device message, published first; ``None``: none.
+            discovery: What Home Assistant is told, by full topic; published first, in this order.
             outbox: Keeps finished turns until the broker has confirmed them; entered already. ``None``: memory does.
             changed: Called on the loop when :attr:`connected` or :attr:`problem` changed.
             clock: Monotonic seconds.
@@ -70,8 +70,8 @@ class MqttBroker:
             forget=self._delivered,
             kept=outbox.kept if outbox is not None else (),
         )
-        if discovery is not None:
-            self._outgoing.set(topics.discovery, discovery)
+        for topic, payload in discovery.items():
+            self._outgoing.set(topic, payload)
         self._window = WINDOW
         self._progress = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -167,10 +167,6 @@ class MqttBroker:
         """Publish latest values again: those named (below ``<base>/<id>/``), or all, and discovery."""
         self._outgoing.again([self._topics.own(name) for name in names] or None)
         self._pump()
-
-    def discover(self, payload: str) -> None:
-        """Replace Home Assistant's device message."""
-        self._set(self._topics.discovery, payload)
 
     async def commands(self) -> AsyncIterator[Message]:
         """Yield what others ask of us, for ever."""

@@ -1,0 +1,226 @@
+"""The entities by which Home Assistant shows how voiced is, in one table."""
+
+from typing import Any
+
+from voiced.core.entities import Component, on_if
+
+
+def _money(name: str, label: str, key: str, since: str) -> Component:
+    return Component(
+        name,
+        "sensor",
+        label,
+        "mdi:cash",
+        state="usage",
+        template=f"{{{{ value_json.cost.{key} }}}}",
+        category="diagnostic",
+        more={
+            "device_class": "monetary",
+            "unit_of_measurement": "USD",
+            "state_class": "total",
+            "last_reset_value_template": f"{{{{ {since} }}}}",
+            "suggested_display_precision": 2,
+        },
+    )
+
+
+HIDDEN = {"enabled_by_default": False}
+
+
+def _figure(name: str, label: str, icon: str, template: str, **more: Any) -> Component:
+    """Return a number of ``health``, which is told every minute, or something is wrong."""
+    return Component(
+        name,
+        "sensor",
+        label,
+        icon,
+        state="health",
+        template=f"{{{{ {template} }}}}",
+        category="diagnostic",
+        more={**more, "expire_after": 180},
+    )
+
+
+DIAGNOSTICS = (
+    Component(
+        "problem",
+        "binary_sensor",
+        "Problem",
+        "mdi:alert-circle",
+        state="health",
+        template=on_if("value_json.problems"),
+        attributes="{{ {'problems': value_json.problems} | tojson }}",
+        category="diagnostic",
+        more={"device_class": "problem"},
+    ),
+    Component(
+        "cloud",
+        "binary_sensor",
+        "Cloud",
+        "mdi:cloud",
+        state="health",
+        template=on_if("value_json.cloud == 'ok'"),
+        category="diagnostic",
+        more={"device_class": "connectivity"},
+    ),
+    Component(
+        "latency",
+        "sensor",
+        "Latency",
+        "mdi:timer-outline",
+        state="turn",
+        template="{{ value_json.latency_ms.end_of_speech_to_first_audio }}",
+        category="diagnostic",
+        attributes="{{ value_json.latency_ms | tojson }}",
+        more={
+            "device_class": "duration",
+            "unit_of_measurement": "ms",
+            "state_class": "measurement",
+            "suggested_display_precision": 0,
+        },
+    ),
+    Component(
+        "wake_score",
+        "sensor",
+        "Wake score",
+        "mdi:gauge",
+        state="wake",
+        template="{{ value_json.score }}",
+        category="diagnostic",
+        more={
+            "state_class": "measurement",
+            "suggested_display_precision": 2,
+            "enabled_by_default": False,
+        },
+    ),
+    Component(
+        "tokens",
+        "sensor",
+        "Tokens",
+        "mdi:counter",
+        state="usage",
+        template="{{ value_json.tokens.total }}",
+        attributes="{{ value_json.tokens | tojson }}",
+        category="diagnostic",
+        more={"state_class": "total_increasing", "unit_of_measurement": "tokens"},
+    ),
+    Component(
+        "turns",
+        "sensor",
+        "Turns",
+        "mdi:forum-outline",
+        state="usage",
+        template="{{ value_json.turns }}",
+        category="diagnostic",
+        more={"state_class": "total_increasing"},
+    ),
+    _money("cost_today", "Cost today", "today", "value_json.cost.day_start"),
+    _money("cost_total", "Cost", "total", "value_json.since"),
+    Component(
+        "last_error",
+        "sensor",
+        "Last error",
+        "mdi:alert",
+        state="health",
+        template="{{ (value_json.last_error or {}).message | default('', true) | truncate(255, true, '…') }}",
+        category="diagnostic",
+        attributes="{{ (value_json.last_error or {}) | tojson }}",
+    ),
+    Component(
+        "started",
+        "sensor",
+        "Started",
+        "mdi:clock-start",
+        state="info",
+        template="{{ value_json.started }}",
+        category="diagnostic",
+        attributes="*",
+        more={"device_class": "timestamp"},
+    ),
+    _figure(
+        "cpu_temperature",
+        "Processor temperature",
+        "mdi:thermometer",
+        "value_json.cpu_temperature",
+        **HIDDEN,
+        device_class="temperature",
+        unit_of_measurement="°C",
+        state_class="measurement",
+        suggested_display_precision=0,
+    ),
+    _figure(
+        "cpu",
+        "Processor",
+        "mdi:cpu-64-bit",
+        "value_json.cpu_percent",
+        **HIDDEN,
+        unit_of_measurement="%",
+        state_class="measurement",
+        suggested_display_precision=1,
+    ),
+    _figure(
+        "memory",
+        "Memory",
+        "mdi:memory",
+        "value_json.rss_mb",
+        **HIDDEN,
+        device_class="data_size",
+        unit_of_measurement="MB",
+        state_class="measurement",
+        suggested_display_precision=0,
+    ),
+    _figure(
+        "wakes",
+        "Wake words heard",
+        "mdi:ear-hearing",
+        "value_json.wake.detected",
+        state_class="total_increasing",
+    ),
+    _figure(
+        "near_misses",
+        "Near misses",
+        "mdi:ear-hearing-off",
+        "value_json.wake.near_misses",
+        **HIDDEN,
+        state_class="total_increasing",
+    ),
+    _figure(
+        "lost_sound",
+        "Sound lost",
+        "mdi:waveform",
+        "value_json.overruns",
+        **HIDDEN,
+        state_class="total_increasing",
+    ),
+    _figure(
+        "reconnects",
+        "Broker reconnects",
+        "mdi:lan-disconnect",
+        "value_json.mqtt.reconnects",
+        **HIDDEN,
+        state_class="total_increasing",
+    ),
+    _figure(
+        "waiting_turns",
+        "Turns not delivered",
+        "mdi:tray-full",
+        "value_json.mqtt.waiting_turns",
+        **HIDDEN,
+        state_class="measurement",
+    ),
+    Component(
+        "uploaded",
+        "sensor",
+        "Sound sent to the service",
+        "mdi:cloud-upload",
+        state="usage",
+        template="{{ value_json.uploaded_s }}",
+        category="diagnostic",
+        more={
+            "device_class": "duration",
+            "unit_of_measurement": "s",
+            "state_class": "total_increasing",
+            "suggested_display_precision": 0,
+        },
+    ),
+)

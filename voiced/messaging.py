@@ -1,0 +1,82 @@
+"""Opens what stands between the daemon and the MQTT broker: link, outbox, and what Home Assistant is told."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from voiced import __version__
+from voiced.config import Config
+from voiced.core import discovery
+from voiced.core.mqtt import payloads
+from voiced.core.mqtt.topics import Topics
+from voiced.core.profiles import voices
+from voiced.core.words import choices
+from voiced.edge.broker import MqttBroker
+from voiced.edge.outboxfile import OutboxFile
+from voiced.edge.store import SettingsFile
+from voiced.ports import Broker
+
+
+class NoBroker:
+    """Nobody to tell; fits :class:`voiced.ports.Broker`. For ``mqtt.host = ""``."""
+
+    connected = False
+    problem = disk_problem = None
+    health = payloads.BrokerHealth()
+
+    def keep(self, topic: str, payload: str, *, expiry_s: int | None = None) -> None:
+        """Forget it."""
+
+    def tell(self, topic: str, payload: str) -> None:
+        """Forget it."""
+
+    def deliver(self, topic: str, payload: str, *, parcel: str) -> None:
+        """Forget it."""
+
+    def answer(self, topic: str, payload: str, correlation: bytes | None) -> None:
+        """Forget it."""
+
+    def republish(self, names: tuple[str, ...] = ()) -> None:
+        """Do nothing."""
+
+
+async def open_broker(config: Config, state: Path, parts: AsyncExitStack, *, restarts: bool) -> Broker:
+    """Return the way to the broker, which closes with ``parts``.
+
+    Args:
+        config: Where the broker is, and who we are.
+        state: Folder for the outbox, and for what Home Assistant was told.
+        parts: Where it is entered.
+        restarts: Whether somebody starts the daemon again if it ends.
+
+    Raises:
+        ConfigError: If the password or the certificates cannot be read.
+
+    """
+    if not config.mqtt.host:
+        return NoBroker()
+    topics = Topics(config.mqtt.base_topic, config.device.id, config.mqtt.discovery_prefix)
+    device = discovery.Device(
+        topics,
+        __version__,
+        name=config.device.name,
+        area=config.device.area,
+        wake_words=tuple(word.model for word in config.wake.words),
+        active_words=choices(config.wake),
+        personas=tuple(config.profiles),
+        voices=voices(config),
+        restarts=restarts,
+    )
+    told = SettingsFile(state / "discovery.json")
+    messages, known = discovery.announcement(device, _style(config), await asyncio.to_thread(told.load))
+    await asyncio.to_thread(told.save, known)  # before it is told: who is killed in between takes away what never was
+    outbox = await asyncio.to_thread(parts.enter_context, OutboxFile(state / "outbox.sqlite"))
+    return await parts.enter_async_context(
+        MqttBroker(config=config.mqtt, topics=topics, discovery=messages, outbox=outbox)
+    )
+
+
+def _style(config: Config) -> discovery.Style | None:
+    if config.mqtt.discovery == "components":
+        return "components"
+    return "device" if config.mqtt.discovery else None
