@@ -248,6 +248,18 @@ async def test_home_assistant_coming_up_is_told_everything(mosquitto: Mosquitto)
         assert [len(neighbour.on(topic)) for topic in (DISCOVERY, "voiced/kitchen/state")] == [2, 2]
 
 
+async def test_what_home_assistant_was_told_before_is_withdrawn_first(mosquitto: Mosquitto) -> None:
+    async with Neighbour(mosquitto.port) as neighbour:
+        await neighbour.send("homeassistant/sensor/voiced_kitchen/state/config", "{}", retain=True)
+        old = ("homeassistant/sensor/voiced_kitchen/state/config",)
+        async with make_broker(mosquitto.port, discovery={DISCOVERY: "{}"}, withdrawn=old) as broker:
+            await connected(broker)
+            await eventually(lambda: neighbour.last(DISCOVERY) == "{}", "told in the new way")
+        topics = [heard.topic for heard in neighbour.heard if heard.topic in {*old, DISCOVERY}]
+        assert topics == [*old, *old, DISCOVERY]
+        assert neighbour.last(old[0]) == ""
+
+
 # --- commands ---
 
 

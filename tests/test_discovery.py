@@ -67,7 +67,8 @@ UNITS = {"duration": {"ms", "s"}, "monetary": {"USD"}, "temperature": {"°C"}, "
 
 
 def told(device: Device = KITCHEN) -> Any:
-    messages, _ = announcement(device, "device", {})
+    messages, withdrawn, _ = announcement(device, "device", {})
+    assert not withdrawn
     assert list(messages) == [device.topics.discovery]
     return json.loads(messages[device.topics.discovery])
 
@@ -208,33 +209,34 @@ def test_name_and_area_may_be_left_out() -> None:
 # --- what changes from one start to the next ---
 
 
-def changed(before: Device, after: Device, *styles: Any) -> dict[str, str]:
-    """What is told at the second start."""
+def changed(before: Device, after: Device, *styles: Any) -> tuple[dict[str, str], tuple[str, ...]]:
+    """What is told at the second start, and what is told no more."""
     first, second = styles
-    _, known = announcement(before, first, {})
-    return announcement(after, second, json.loads(json.dumps(known)))[0]
+    _, _, known = announcement(before, first, {})
+    messages, withdrawn, _ = announcement(after, second, json.loads(json.dumps(known)))
+    return messages, withdrawn
 
 
 FEWER = dataclasses.replace(KITCHEN, wake_words=("hey_jarvis",), restarts=False)
 
 
 def test_components_that_are_no_more_are_taken_away_and_again_at_each_start() -> None:
-    message = json.loads(changed(KITCHEN, FEWER, "device", "device")[KITCHEN.topics.discovery])
+    message = json.loads(changed(KITCHEN, FEWER, "device", "device")[0][KITCHEN.topics.discovery])
     gone = {name: c for name, c in message["components"].items() if set(c) == {"platform"}}
     assert gone == {
         "restart": {"platform": "button"},
         "trigger_wake_word_detected_alexa": {"platform": "device_automation"},
     }
-    _, known = announcement(KITCHEN, "device", {})
+    _, _, known = announcement(KITCHEN, "device", {})
     for _ in range(2):
-        again, known = announcement(FEWER, "device", known)
+        again, _, known = announcement(FEWER, "device", known)
     assert json.loads(again[KITCHEN.topics.discovery]) == message
     back = json.loads(announcement(KITCHEN, "device", known)[0][KITCHEN.topics.discovery])
     assert back == told()
 
 
 def test_each_component_can_have_a_message_of_its_own() -> None:
-    messages, _ = announcement(KITCHEN, "components", {})
+    messages, _, _ = announcement(KITCHEN, "components", {})
     assert len(messages) == len(told()["components"])
     for topic, payload in messages.items():
         prefix, platform, node, name, config = topic.split("/")
@@ -248,20 +250,18 @@ def test_each_component_can_have_a_message_of_its_own() -> None:
 
 
 def test_another_style_first_clears_what_the_old_one_left() -> None:
-    to_device = changed(KITCHEN, FEWER, "components", "device")
-    *cleared, last = to_device.items()
-    assert last[0] == KITCHEN.topics.discovery
-    assert {payload for _, payload in cleared} == {""}
-    assert {topic for topic, _ in cleared} == set(announcement(KITCHEN, "components", {})[0])
-    to_components = list(changed(KITCHEN, FEWER, "device", "components").items())
-    assert to_components[0] == (KITCHEN.topics.discovery, "")
-    assert sum(payload == "" for _, payload in to_components) == 3  # and two that are no more
-    assert changed(KITCHEN, KITCHEN, "device", None) == {KITCHEN.topics.discovery: ""}
-    assert changed(KITCHEN, KITCHEN, None, None) == {}
+    device = KITCHEN.topics.discovery
+    to_device, withdrawn = changed(KITCHEN, FEWER, "components", "device")
+    assert list(to_device) == [device]
+    assert set(withdrawn) == set(announcement(KITCHEN, "components", {})[0])
+    to_components, withdrawn = changed(KITCHEN, FEWER, "device", "components")
+    assert withdrawn == (device,)
+    assert sum(payload == "" for payload in to_components.values()) == 2  # two that are no more
+    assert changed(KITCHEN, KITCHEN, "device", None) == ({}, (device,))
+    assert changed(KITCHEN, KITCHEN, None, None) == ({}, ())
     moved = dataclasses.replace(KITCHEN, topics=Topics("voiced", "kitchen", "ha"))
-    topics = list(changed(KITCHEN, moved, "device", "device").items())
-    assert topics[0] == (KITCHEN.topics.discovery, "")
-    assert topics[1][0] == "ha/device/voiced_kitchen/config"
+    messages, withdrawn = changed(KITCHEN, moved, "device", "device")
+    assert (list(messages), withdrawn) == (["ha/device/voiced_kitchen/config"], (device,))
 
 
 @pytest.mark.parametrize(
@@ -274,6 +274,7 @@ def test_another_style_first_clears_what_the_old_one_left() -> None:
     ],
 )
 def test_a_damaged_memory_is_not_believed(damaged: dict[str, object]) -> None:
-    messages, _ = announcement(KITCHEN, "device", damaged)
+    messages, withdrawn, _ = announcement(KITCHEN, "device", damaged)
+    assert not withdrawn
     assert json.loads(messages[KITCHEN.topics.discovery]) == told()
     assert list(messages) == [KITCHEN.topics.discovery]

@@ -180,7 +180,10 @@ def test_nothing_belongs_to_one_machine() -> None:
     assert not found
 
 
-@pytest.mark.parametrize("script", [".ci/run", "systemd/install.sh", "tests/run.sh", "tests/lock.sh", "tests/bare.sh"])
+@pytest.mark.parametrize(
+    "script",
+    [".ci/run", "systemd/install.sh", "tests/run.sh", "tests/lock.sh", "tests/bare.sh", "tests/homeassistant.sh"],
+)
 def test_scripts_can_be_started(script: str) -> None:
     path = ROOT / script
     assert os.access(path, os.X_OK)

@@ -68,11 +68,11 @@ async def open_broker(config: Config, state: Path, parts: AsyncExitStack, *, res
         restarts=restarts,
     )
     told = SettingsFile(state / "discovery.json")
-    messages, known = discovery.announcement(device, _style(config), await asyncio.to_thread(told.load))
+    messages, withdrawn, known = discovery.announcement(device, _style(config), await asyncio.to_thread(told.load))
     await asyncio.to_thread(told.save, known)  # before it is told: who is killed in between takes away what never was
     outbox = await asyncio.to_thread(parts.enter_context, OutboxFile(state / "outbox.sqlite"))
     return await parts.enter_async_context(
-        MqttBroker(config=config.mqtt, topics=topics, discovery=messages, outbox=outbox)
+        MqttBroker(config=config.mqtt, topics=topics, discovery=messages, withdrawn=withdrawn, outbox=outbox)
     )
 
 

@@ -9,6 +9,7 @@ from voiced.edge.remote import RemoteControl
 from voiced.errors import CommandError, VoicedError
 
 SCHEMA = Path(__file__).with_name("mqtt.schema.json")
+QUOTE = '"'
 BLUEPRINTS = Path(__file__).with_name("blueprints")
 
 
@@ -28,7 +29,7 @@ def blueprints(name: str | None, *, say: Callable[[str], None]) -> None:
     if name is None:
         for stem, path in found.items():
             title = next(line for line in path.read_text(encoding="utf-8").splitlines() if "name:" in line)
-            say(f"{stem:<24} {title.partition('name:')[2].strip()}")
+            say(f"{stem:<24} {title.partition('name:')[2].strip().strip(QUOTE)}")
         return
     if name not in found:
         raise VoicedError(f'there is no blueprint "{name}"; there are: {", ".join(found)}')

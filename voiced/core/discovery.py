@@ -46,8 +46,8 @@ class Device:
 
 def announcement(
     device: Device, style: Style | None, known: Mapping[str, object]
-) -> tuple[dict[str, str], dict[str, object]]:
-    """Return what Home Assistant is told, and what is to be remembered of it.
+) -> tuple[dict[str, str], tuple[str, ...], dict[str, object]]:
+    """Return what Home Assistant is told, what it is told no more, and what is to be remembered of it.
 
     Args:
         device: Who speaks.
@@ -55,10 +55,9 @@ def announcement(
         known: What was remembered last time; may be damaged.
 
     Returns:
-        Payloads by full topic, in the order in which they must go out: first empty ones on topics that are not used
-        any more, because Home Assistant takes no second entity of the same unique id. Then: style, prefix, and the
-        platform of each component that was ever told. Those that are no more are taken away in each message anew, for
-        nobody knows who heard the last one.
+        Payloads by full topic. Topics of another style or prefix, which must be emptied some time before, because Home
+        Assistant takes no second entity of the same unique id. And style, prefix, and the platform of each component
+        that was ever told: those that are no more are taken away at each start anew, for nobody knows who heard it.
 
     """
     now = components(device)
@@ -67,13 +66,13 @@ def announcement(
     used = {} if style is None else _messages(device, style, now, gone)
     before = Topics(device.topics.base, device.topics.id, str(known.get("prefix") or device.topics.discovery_prefix))
     every = {} if known.get("style") not in {"device", "components"} else _every_topic(before, platforms)
-    old = {topic: "" for topic in every if topic not in used and _is_of(topic, before, known.get("style"))}
+    old = tuple(topic for topic in every if topic not in used and _is_of(topic, before, known.get("style")))
     remembered: dict[str, object] = {
         "style": style or "off",
         "prefix": device.topics.discovery_prefix,
         "components": platforms,
     }
-    return {**old, **used}, remembered
+    return used, old, remembered
 
 
 def components(device: Device) -> dict[str, dict[str, Any]]:

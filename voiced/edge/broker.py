@@ -23,6 +23,8 @@ from voiced.edge.mailbox import Mailbox
 from voiced.edge.outboxfile import OutboxFile
 from voiced.edge.paholink import Link
 
+WITHDRAWN_S = 3.0
+"""What Home Assistant needs to take a device out, before it is told of it in another way."""
 FAREWELL_S = 2.0
 """How long leaving waits for the broker's confirmations."""
 
@@ -41,6 +43,7 @@ class MqttBroker:
         config: MqttConfig,
         topics: Topics,
         discovery: Mapping[str, str] = MappingProxyType({}),
+        withdrawn: tuple[str, ...] = (),
         outbox: OutboxFile | None = None,
         changed: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
@@ -52,6 +55,7 @@ class MqttBroker:
             config: Where the broker is. The host must not be empty.
             topics: Our names.
             discovery: What Home Assistant is told, by full topic; published first, in this order.
+            withdrawn: Topics of an earlier discovery that are emptied before.
             outbox: Keeps finished turns until the broker has confirmed them; entered already. ``None``: memory does.
             changed: Called on the loop when :attr:`connected` or :attr:`problem` changed.
             clock: Monotonic seconds.
@@ -70,8 +74,12 @@ class MqttBroker:
             forget=self._delivered,
             kept=outbox.kept if outbox is not None else (),
         )
-        for topic, payload in discovery.items():
-            self._outgoing.set(topic, payload)
+        self._discovery = discovery
+        self._withdrawn = withdrawn
+        for topic in withdrawn:
+            self._outgoing.set(topic, "")
+        self._announced = False
+        self._announcing: asyncio.TimerHandle | None = None
         self._window = WINDOW
         self._progress = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -86,6 +94,8 @@ class MqttBroker:
         self._mailbox = Mailbox(topics, born=self.republish, deaf=self._is_deaf)
         self._client_id = f"voiced-{topics.id}"
         self._version: Literal[3, 5] = 5
+        if not withdrawn:
+            self._announce()
         self._loop: asyncio.AbstractEventLoop
         self._link: Link
 
@@ -190,6 +200,8 @@ class MqttBroker:
         """Say ``offline``, wait at most 2 s for what is on its way, and disconnect."""
         self._mailbox.close()
         self._be_patient_no_more()
+        if self._announcing is not None:
+            self._announcing.cancel()
         if self._connected:
             self._set(self._availability, "offline")
             with suppress(TimeoutError):
@@ -210,6 +222,14 @@ class MqttBroker:
 
     def _add(self, event: Sending) -> None:
         self._outgoing.add(event, self._clock())
+        self._pump()
+
+    def _announce(self) -> None:
+        self._announced = True
+        for topic in self._withdrawn:  # once is enough: Home Assistant warns of what is not there
+            self._outgoing.drop(topic)
+        for topic, payload in self._discovery.items():
+            self._outgoing.set(topic, payload)
         self._pump()
 
     def _delivered(self, parcel: str) -> None:
@@ -253,6 +273,8 @@ class MqttBroker:
         elif not self._deaf:
             self._problem = None
         self._outgoing.connected()
+        if not self._announced and self._announcing is None:
+            self._announcing = self._loop.call_later(WITHDRAWN_S, self._announce)
         self._outgoing.drop(self._availability)  # so that it comes last
         self._outgoing.again()
         self._set(self._availability, "online")
