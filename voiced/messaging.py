@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TypeAlias
 
 from voiced import __version__
 from voiced.config import Config
@@ -15,6 +16,9 @@ from voiced.edge.broker import MqttBroker
 from voiced.edge.outboxfile import OutboxFile
 from voiced.edge.store import SettingsFile
 from voiced.ports import Broker
+
+Announced: TypeAlias = tuple[dict[str, str], tuple[str, ...]]
+"""What Home Assistant is told, by topic, and topics to be emptied before."""
 
 
 class NoBroker:
@@ -67,13 +71,18 @@ async def open_broker(config: Config, state: Path, parts: AsyncExitStack, *, res
         voices=voices(config),
         restarts=restarts,
     )
-    told = SettingsFile(state / "discovery.json")
-    messages, withdrawn, known = discovery.announcement(device, _style(config), await asyncio.to_thread(told.load))
-    await asyncio.to_thread(told.save, known)  # before it is told: who is killed in between takes away what never was
+    messages, withdrawn = await asyncio.to_thread(_announcement, device, _style(config), state / "discovery.json")
     outbox = await asyncio.to_thread(parts.enter_context, OutboxFile(state / "outbox.sqlite"))
     return await parts.enter_async_context(
         MqttBroker(config=config.mqtt, topics=topics, discovery=messages, withdrawn=withdrawn, outbox=outbox)
     )
+
+
+def _announcement(device: discovery.Device, style: discovery.Style | None, memory: Path) -> Announced:
+    with SettingsFile(memory) as told:
+        messages, withdrawn, known = discovery.announcement(device, style, told.load())
+        told.save(known)  # before it is told: who is killed in between takes away what never was
+    return messages, withdrawn
 
 
 def _style(config: Config) -> discovery.Style | None:
