@@ -40,6 +40,7 @@ VALUES: dict[str, Callable[[dict[str, Any]], object]] = {
     "wake_sensitivity": lambda said: said["settings"]["wake_sensitivity"],
     "wake_word": lambda said: said["settings"]["wake_word"],
     "persona": lambda said: said["settings"]["persona"],
+    "voice": lambda said: said["settings"]["voice"],
     "say": lambda _: "",
     "problem": lambda said: "on" if said["health"]["problems"] else "off",
     "cloud": lambda said: "on" if said["health"]["cloud"] == "ok" else "off",
@@ -349,7 +350,7 @@ async def test_what_is_no_more_is_taken_away(tmp_path: Path) -> None:
             while await here.resident.do("devices"):
                 await asyncio.sleep(0.1)
         assert await here.resident.do("entities") == {}
-        # Home Assistant clears the topic of a removed device itself, once for each part of it, and warns that it is clear.
+        # Home Assistant clears the topics of a removed device itself, for each part of it, and warns that they are.
         echoes = ("No device components to cleanup", "Unable to remove unknown dispatcher")
         assert not [line for line in await here.resident.complaints() if not any(words in line for words in echoes)]
 
