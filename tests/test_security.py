@@ -107,7 +107,8 @@ async def test_the_readmes_broker_lets_each_say_what_is_its_own(
         )
         visitors = {name: Visitor(broker.port, ca, name, password) for name, password in PASSWORDS.items()}
         try:
-            async with MqttBroker(config=config, topics=topics, discovery="{}", longest_pause_s=1) as device:
+            told = {topics.discovery: "{}"}
+            async with MqttBroker(config=config, topics=topics, discovery=told, longest_pause_s=1) as device:
                 await connected(device)
                 house = visitors["homeassistant"]
                 for topic in TABLE:
