@@ -19,9 +19,11 @@ from voiced.core.frames import Samples
 from voiced.core.mqtt.commands import Message
 from voiced.core.prices import Prices
 from voiced.core.realtime.endpoint import endpoint
+from voiced.core.realtime.mending import Limits
 from voiced.edge.credentials import Credentials
 from voiced.edge.identity import Identity
 from voiced.edge.ledgerfile import load_prices
+from voiced.edge.link import Patience
 from voiced.edge.resample import Resampler
 from voiced.edge.service import RealtimeService
 from voiced.edge.vad import Vad
@@ -135,6 +137,8 @@ async def at_home(
     today: Callable[[], datetime] = lambda: datetime.now(UTC),
     zone: tzinfo = UTC,
     as_cloud: bool = False,
+    patience: Patience | None = None,
+    limits: Limits | None = None,
     new_identity: Callable[[], Identity] | None = None,
 ) -> AsyncIterator[Home]:
     """A daemon at home; ``as_cloud``: the simulator stands where the configured endpoint would be."""
@@ -152,6 +156,8 @@ async def at_home(
             credentials,
             named=lambda model: endpoint(cloud, url=url, model=model),
             ca_file=cloud.ca_file,
+            patience=patience,
+            limits=limits,
         )
         reports = Reports(broker=diary, config=config, machine=lambda: Load(1.0, 1.0, None), today=today)
         daemon = Daemon(

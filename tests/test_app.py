@@ -23,6 +23,7 @@ from voiced.edge.resample import resample
 from voiced.errors import RestartError
 from voiced.profileconfig import ProfileConfig
 from voiced.simulator import Connection, Refusal, Turn
+from voiced.simulator.scenario import ErrorEvent
 
 MARGIN = Rules().wake_overlap
 
@@ -187,7 +188,7 @@ async def test_stopping_what_is_read_aloud_is_no_error() -> None:
 
 
 async def test_each_way_the_service_refuses_is_told() -> None:
-    statuses = (503, 401, 404)
+    statuses = (400, 401, 404)
     refusals = tuple(Connection(refuse=Refusal(status=status, message="No.")) for status in statuses)
     async with at_home(QUICK.model_copy(update={"connections": refusals})) as home:
         for count in range(1, len(statuses) + 1):
@@ -281,7 +282,8 @@ async def test_a_refusal_is_said_in_words_and_the_next_wake_tries_again() -> Non
 
 
 async def test_an_error_event_is_published_and_the_conversation_goes_on() -> None:
-    turn = Turn(assistant="Never", sound="time.wav", fault={"kind": "error", "code": "odd", "message": "Odd."})  # type: ignore[arg-type]
+    odd = ErrorEvent(kind="error", type="x", code="odd", message="Odd.")
+    turn = Turn(assistant="Never", sound="time.wav", fault=odd)
     scenario = QUICK.model_copy(update={"turns": (turn, *QUICK.turns)})
     async with at_home(scenario) as home:
         home.speak()

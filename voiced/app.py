@@ -109,7 +109,12 @@ class Daemon:
             chime=self._hands.chime,
             apply=self._apply,
         )
-        self._rules = rules(config, follow_up=self._desk.settings.follow_up, full_duplex=parts.echo.full_duplex)
+        self._rules = rules(
+            config,
+            follow_up=self._desk.settings.follow_up,
+            full_duplex=parts.echo.full_duplex,
+            answer_s=parts.service.limits.answer_s,
+        )
         self._state: State = Idle()
         self.frames = 0
         self._resting = asyncio.Event()

@@ -5,7 +5,7 @@
     * :exc:`DeviceError`: a microphone or speaker is missing, stalled or refuses its format; reopened with back-off.
     * :exc:`SoundFileError`: a sound file cannot be read; named, never guessed at; exit status 78.
     * :exc:`ModelError`: a wake model is missing or broken; exit status 78: starting again does not bring it.
-    * :exc:`ServiceError`: the Realtime service is away; the next wake tries again.
+    * :exc:`ServiceError`: the Realtime service is away; tried again for some seconds, and at the next wake.
         * :exc:`RefusedError`: it said no; trying again without a change is useless.
     * :exc:`ProtocolError`: a message of the service lacks what it must have.
     * :exc:`RestartError`: the daemon was told to end and be started again; exit status 75, at which systemd does so.
@@ -55,12 +55,14 @@ class ServiceError(VoicedError):
 
     Attributes:
         code: Short and stable, for ``health``: ``unreachable``, ``timeout``, ``closed``, ``expired`` or ``refused``.
+        retry_after_s: When it may be tried again, where the service says so.
 
     """
 
-    def __init__(self, message: str, *, code: str = "unreachable") -> None:
+    def __init__(self, message: str, *, code: str = "unreachable", retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.retry_after_s = retry_after_s
 
 
 class RefusedError(ServiceError):

@@ -2,15 +2,21 @@
 
 import asyncio
 import logging
+import random
+import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from itertools import count
 
+from voiced.core.backoff import Backoff
 from voiced.core.frames import MICROPHONE_RATE, Samples
 from voiced.core.realtime.events import AppendAudio, ClientEvent, ServerEvent
+from voiced.core.realtime.mending import Mender, answers_itself
 from voiced.core.realtime.settings import SessionSettings
 from voiced.core.states import SessionLost, SessionReady
 from voiced.core.uplink import Uplink
-from voiced.errors import ServiceError
+from voiced.errors import RefusedError, ServiceError
 from voiced.ports import Resample, Service, Session
 
 logger = logging.getLogger(__name__)
@@ -30,6 +36,7 @@ class Line:
         uplink: What the service is to hear.
         resampler: Makes a new converter from one rate to another.
         post: Takes what happens, with ``number``.
+        backoff: Says how long to wait before connecting once more.
 
     """
 
@@ -40,13 +47,16 @@ class Line:
         uplink: Uplink,
         resampler: Callable[[int, int], Resample],
         post: Callable[[int, SessionReady | SessionLost | ServerEvent], None],
+        backoff: Backoff,
     ) -> None:
+        self._backoff = backoff
         self._number = number
         self._uplink = uplink
         self._resampler = resampler
         self._post = post
         self._outgoing: deque[ClientEvent] = deque()
         self._more = asyncio.Event()
+        self._look = asyncio.Event()
         self._deaf = False
         self.model: str | None = None
 
@@ -66,15 +76,17 @@ class Line:
     async def run(self, service: Service, settings: SessionSettings, model: str = "") -> None:
         """Open the session and keep it until cancelled, or until it is lost; then say so."""
         late: list[ServerEvent] = []
+        mender = Mender(answers_itself(settings), service.limits)
         try:
-            async with service.open(settings, model=model) as session:
+            async with AsyncExitStack() as stack:
+                session = await self._reached(stack, service, settings, model)
                 self.model, late = session.model, session.late
                 self._post(self._number, SessionReady(session.model))
-                async with asyncio.TaskGroup() as tasks:
-                    speaking = tasks.create_task(self._speak(session), name="speak")
-                    async for event in session.events():
-                        self._post(self._number, event)
-                    speaking.cancel()
+                began = time.monotonic()
+                try:
+                    await self._converse(session, mender)
+                finally:
+                    self._backoff.lasted(time.monotonic() - began)
         except* ServiceError as lost:
             first = _first(lost)
             self._post(self._number, SessionLost(first.code, str(first)))
@@ -82,20 +94,65 @@ class Line:
             for event in late:  # nobody waits for it any more, but it is paid for
                 self._post(self._number, event)
 
-    async def _speak(self, session: Session) -> None:
+    async def _reached(self, stack: AsyncExitStack, service: Service, settings: SessionSettings, model: str) -> Session:
+        """Open the session, at the second or third attempt if need be; what is said meanwhile is kept."""
+        began = time.monotonic()
+        for attempt in count(1):
+            try:
+                return await stack.enter_async_context(service.open(settings, model=model))
+            except RefusedError:
+                raise
+            except ServiceError as exc:
+                wait_s = max(self._backoff.failed(), exc.retry_after_s or 0.0)
+                if time.monotonic() - began + wait_s > service.limits.connect_s:
+                    raise
+                logger.info("attempt %d: %s Again in %.1f s", attempt, exc, wait_s)
+                await asyncio.sleep(wait_s)
+        raise AssertionError
+
+    async def _converse(self, session: Session, mender: Mender) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            others = [
+                tasks.create_task(self._speak(session, mender), name="speak"),
+                tasks.create_task(self._mend(mender), name="mend"),
+            ]
+            async for event in session.events():
+                for told in mender.heard(event, time.monotonic()):
+                    self._post(self._number, told)
+                self._look.set()
+            for task in others:
+                task.cancel()
+
+    async def _mend(self, mender: Mender) -> None:
+        """Send what is to be sent later, and see to it that the service is not overdue."""
+        while True:
+            due = mender.due()
+            self._look.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if due is None else max(0.0, due - time.monotonic())):
+                    await self._look.wait()
+            for event in mender.act(time.monotonic()):
+                self.send(event)
+
+    async def _speak(self, session: Session, mender: Mender) -> None:
         convert = self._converter(session.input_rate)
         while True:
             await self._more.wait()
             self._more.clear()
-            while self._outgoing:
-                await session.send(self._outgoing.popleft())
+            await self._send_waiting(session, mender)
             while not self._deaf and self._uplink.waiting >= CHUNK:
                 sound = self._uplink.take(min(CATCH_UP, self._uplink.waiting // CHUNK * CHUNK))
                 converted = convert(sound)
                 if len(converted):
                     await session.send(AppendAudio(converted.tobytes()))
-                while self._outgoing:
-                    await session.send(self._outgoing.popleft())
+                await self._send_waiting(session, mender)
+
+    async def _send_waiting(self, session: Session, mender: Mender) -> None:
+        while self._outgoing:
+            event = self._outgoing.popleft()
+            await session.send(mender.named(event))
+            mender.sent(event, time.monotonic())
+            self._look.set()
 
     def _converter(self, rate: int) -> Callable[[Samples], Samples]:
         """Return what turns the microphone's sound into the session's."""
@@ -130,11 +187,18 @@ class Sessions:
         self._line: Line | None = None
         self._task: asyncio.Task[None] | None = None
         self._leaving: set[asyncio.Task[None]] = set()
+        self._backoff = Backoff(random.random)
 
     def open(self, number: int, settings: SessionSettings, model: str) -> None:
         """Begin to connect; ``model``: another one than configured, if not empty."""
         self._uplink.restart()
-        line = Line(number, uplink=self._uplink, resampler=self._resampler, post=self._post)
+        line = Line(
+            number,
+            uplink=self._uplink,
+            resampler=self._resampler,
+            post=self._post,
+            backoff=self._backoff,
+        )
         self._line = line
         self._task = asyncio.create_task(line.run(self._service, settings, model), name=f"session {number}")
 

@@ -13,6 +13,7 @@ from voiced.core.frames import Frame, Samples
 from voiced.core.ledger import Book, Entry
 from voiced.core.mqtt.payloads import BrokerHealth, EchoHealth
 from voiced.core.realtime.events import ClientEvent, ServerEvent
+from voiced.core.realtime.mending import Limits
 from voiced.core.realtime.settings import SessionSettings
 from voiced.core.wake import NearMiss, Wake, WordRule
 
@@ -192,6 +193,10 @@ class Session(Protocol):
 
 class Service(Protocol):
     """The Realtime service."""
+
+    @property
+    def limits(self) -> Limits:
+        """How long it may take."""
 
     def open(self, settings: SessionSettings, *, model: str = "") -> AbstractAsyncContextManager[Session]:
         """Connect and set up; on entry the session takes sound. Closes with code 1000 on leaving.

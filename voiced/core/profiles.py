@@ -159,7 +159,7 @@ def chimes(config: Config, name: str) -> bool:
     return config.audio.chime if own is None else own
 
 
-def rules(config: Config, *, follow_up: bool = True, full_duplex: bool = False) -> Rules:
+def rules(config: Config, *, follow_up: bool = True, full_duplex: bool = False, answer_s: float = 15.0) -> Rules:
     """Return what the configuration means for the conversation, with or without follow-up turns and full duplex."""
     talk = config.conversation
     # Follow-up turns that were switched on by hand, where the configuration has none, last as long as usual.
@@ -170,6 +170,7 @@ def rules(config: Config, *, follow_up: bool = True, full_duplex: bool = False) 
         max_s=talk.max_s,
         written=frozenset(name for name in config.profiles if transcriber(config, name) is not None),
         full_duplex=full_duplex,
+        answer_s=answer_s,
     )
 
 

@@ -315,7 +315,7 @@ def unreachable(endpoint: Endpoint, exc: Exception, waited_s: float) -> ServiceE
         case socket.gaierror() | UnicodeError():
             return ServiceError(f"The name {host} cannot be found; check the network, DNS and realtime.endpoint.")
         case ssl.SSLCertVerificationError():
-            return ServiceError(
+            return RefusedError(
                 f"The certificate of {host} is not trusted ({exc.verify_message}); check this machine's clock, "
                 "or name the certificates to trust in realtime.ca_file."
             )

@@ -20,6 +20,7 @@ from voiced.core.realtime.events import (
     SessionUpdated,
     UpdateSession,
 )
+from voiced.core.realtime.mending import Limits
 from voiced.core.realtime.settings import SessionSettings
 from voiced.edge.credentials import Credentials
 from voiced.edge.dialing import Names
@@ -46,6 +47,7 @@ class RealtimeSession:
         self._codec: Codec = CODECS[endpoint.dialect]
         self._problem: ServiceProblem | None = None
         self._closing = False
+        self._largest = 0
         self.late: list[ServerEvent] = []
         self.session_id = ""
         self.model: str | None = None
@@ -195,6 +197,7 @@ class RealtimeSession:
         )
 
     async def _send(self, text: str) -> None:
+        self._largest = max(self._largest, len(text))
         try:
             await self._link.send(text)
         except LinkOver as over:
@@ -220,6 +223,8 @@ class RealtimeSession:
                 f"{self._endpoint.host} sent what no WebSocket message may be (close {over.code}: {over.reason}).",
                 code="closed",
             )
+        if over.code in (1008, 1009):
+            over.reason = f"{over.reason}; the largest message sent had {self._largest} bytes".lstrip("; ")
         return refusal.ended(self._endpoint, self._secret, over.code, over.reason, self._problem)
 
 
@@ -235,6 +240,7 @@ class RealtimeService:
         ca_file: str = "",
         patience: Patience | None = None,
         names: Names | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """Remember where to go; nothing is looked up.
 
@@ -245,8 +251,10 @@ class RealtimeService:
             ca_file: Certificates to trust instead of the system's, PEM.
             patience: How long each step may take.
             names: Where hosts are.
+            limits: How long the service may take with what it is asked.
 
         """
+        self.limits = limits or Limits()
         self._patience = patience or Patience()
         self._endpoint = endpoint
         self._named = named

@@ -22,6 +22,7 @@ from voiced.simulator.scenario import (
     Expire,
     Failed,
     Incomplete,
+    Silence,
     Stall,
     ToolCall,
 )
@@ -72,6 +73,7 @@ class Plan:
     think_s: float = 0.25
     pace: float = 10.0
     fault: AnswerFault | None = None
+    beside: tuple[ErrorEvent, ...] = ()
 
 
 class _Cut(Exception):  # noqa: N818 - a way to end, no error
@@ -102,7 +104,8 @@ class Answer:
         if not self._cancelled.is_set():
             self._reason = reason
             self._cancelled.set()
-        await self._finished.wait()
+        if not (isinstance(self._plan.fault, Stall) and self._plan.fault.deaf):
+            await self._finished.wait()
 
     async def run(self) -> None:
         """Send the whole answer, from ``response.created`` to ``response.done`` and the limits."""
@@ -114,13 +117,16 @@ class Answer:
 
     async def _run(self) -> None:
         fault = self._plan.fault
+        if isinstance(fault, Silence):
+            return
         if isinstance(fault, ErrorEvent):
-            error = {"type": fault.type, "code": fault.code, "message": fault.message, "param": None, "event_id": None}
-            await self._wire.send("error", error=error)
+            await self._tell(fault)
             return
         if not (isinstance(fault, Failed) and not fault.created):
             await self._wire.send("response.created", response=self._wire.rendered(self.response))
             await self._wire.tell_limits("start")
+        for error in self._plan.beside:
+            await self._tell(error)
         try:
             await self._pause(self._plan.think_s)
             await self._generate()
@@ -138,6 +144,10 @@ class Answer:
         await self._wire.send("response.done", response=self._wire.rendered(self.response))
         self._finished.set()
         await self._wire.tell_limits("after")
+
+    async def _tell(self, fault: ErrorEvent) -> None:
+        error = {"type": fault.type, "code": fault.code, "message": fault.message, "param": None, "event_id": None}
+        await self._wire.send("error", error=error)
 
     async def _generate(self) -> None:
         if isinstance(self._plan.fault, Failed):
@@ -289,7 +299,7 @@ class Answer:
     async def _strike_at(self, position_ms: int | None) -> None:
         """Let the fault happen once the sound reaches it; ``None`` is the end of the sound."""
         fault = self._plan.fault
-        if fault is None or isinstance(fault, Failed | ErrorEvent):
+        if fault is None or isinstance(fault, Failed | ErrorEvent | Silence):
             return
         if position_ms is None or position_ms >= fault.after_ms:
             await self._strike(fault)
@@ -303,7 +313,9 @@ class Answer:
                 await self._cancelled.wait()
             case Stall():
                 await self._cancelled.wait()
-            case Failed() | ErrorEvent():
+                if fault.deaf:
+                    await asyncio.Event().wait()
+            case Failed() | ErrorEvent() | Silence():
                 return
             case _:
                 assert_never(fault)

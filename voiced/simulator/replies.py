@@ -146,7 +146,16 @@ class Replies:
         pcm = await self._sound(response, text, "" if tools else turn.sound)
         told = () if tools else turn.more
         more = tuple([(each.assistant, await self._sound(response, each.assistant, each.sound)) for each in told])
-        return Plan(text, pcm, more, tools, turn.think_ms / 1000, self._line.scenario.pace, self._script.fault(turn))
+        return Plan(
+            text,
+            pcm,
+            more,
+            tools,
+            turn.think_ms / 1000,
+            self._line.scenario.pace,
+            self._script.fault(turn),
+            turn.beside,
+        )
 
     async def _sound(self, response: Response, text: str, file: str) -> bytes:
         return await self._voice.say(text, file) if response.speaks and text else b""

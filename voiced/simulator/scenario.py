@@ -49,10 +49,17 @@ class Incomplete(_Part):
 
 
 class Stall(_Part):
-    """The answer stops coming, without a word; cancelling it works."""
+    """The answer stops coming, without a word; cancelling it works, unless it is ``deaf``."""
 
     kind: Literal["stall"]
     after_ms: Milliseconds = 0
+    deaf: bool = False
+
+
+class Silence(_Part):
+    """There is no answer, not even a beginning."""
+
+    kind: Literal["silence"]
 
 
 class Abort(_Part):
@@ -88,7 +95,7 @@ class ErrorEvent(_Part):
 
 
 AnswerFault: TypeAlias = Annotated[
-    Failed | Incomplete | Stall | Abort | Close | Expire | ErrorEvent, Field(discriminator="kind")
+    Failed | Incomplete | Stall | Silence | Abort | Close | Expire | ErrorEvent, Field(discriminator="kind")
 ]
 """What goes wrong with an answer; ``after_ms`` counts milliseconds of its sound."""
 
@@ -120,6 +127,8 @@ class Turn(Message):
     """Spoken in the same response as the tool calls."""
     tools: tuple[ToolCall, ...] = ()
     fault: AnswerFault | None = None
+    beside: tuple[ErrorEvent, ...] = ()
+    """Errors told as the answer begins, which mean nothing for it."""
     fault_times: Annotated[int, Field(ge=1)] | None = None
     """How often the fault happens; ``None`` is always."""
 

@@ -133,10 +133,12 @@ def _no_model(endpoint: Endpoint, said: str) -> RefusedError:
 def _quota(endpoint: Endpoint, code: str | None, said: str, retry_after: str | None) -> ServiceError:
     if code == "insufficient_quota":
         return RefusedError(f"The account's quota at {endpoint.host} is used up ({said}); check plan and billing.")
-    wait = f"in {retry_after} s" if retry_after and retry_after.isdecimal() else "in a while"
+    after = int(retry_after) if retry_after and retry_after.isdecimal() and len(retry_after) < 9 else None
+    wait = "in a while" if after is None else f"in {after} s"
     return ServiceError(
         f"{endpoint.describe()} takes no more sessions for now ({said}); try again {wait}, or raise its rate limit.",
         code="refused",
+        retry_after_s=1.0 if after is None else float(after),
     )
 
 
