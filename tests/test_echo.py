@@ -12,7 +12,7 @@ from tests.recordings import SOUNDS, frames, load, noise
 from tests.stories import at_home
 from voiced.core.echo.nearspeech import NearSpeech
 from voiced.core.echo.sounding import TAIL_S, Sounding
-from voiced.core.echo.uncancelled import HalfDuplex, Open
+from voiced.core.echo.uncancelled import Open
 from voiced.core.effects import Deafen, Hear
 from voiced.core.frames import FRAME, MICROPHONE_RATE, SERVICE_RATE, Frame
 from voiced.core.mqtt.payloads import EchoHealth
@@ -62,13 +62,6 @@ def test_an_open_microphone_tells_speech_only_beside_the_speaker() -> None:
         most = max(most, echo.near_speech_s)
     assert most > 0.4
     assert (echo.full_duplex, echo.health.mode) == (True, "full-duplex")
-
-
-def test_half_duplex_leaves_the_sound_as_it_is() -> None:
-    echo, frame = HalfDuplex(), Frame(0, np.ones(FRAME, np.int16))
-    echo.played(SOUND)
-    assert echo.clean(frame) is frame
-    assert (echo.full_duplex, echo.near_speech_s, echo.health.mode) == (False, 0.0, "half-duplex")
 
 
 def test_what_the_service_hears_follows_the_rules_at_once() -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests import fakes
 from voiced import messaging, ports
 from voiced.core import ears
-from voiced.core.echo import uncancelled
+from voiced.core.echo import control, uncancelled
 from voiced.edge import broker, clips, ledgerfile, microphone, resample, service, speaker, store, vad, wakemodel
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         fakes.ScriptedMicrophone,
     )
     _ears: tuple[type[ports.Ears], ...] = (ears.Ears, fakes.ScriptedEars)
-    _echoes: tuple[type[ports.Echo], ...] = (uncancelled.HalfDuplex, uncancelled.Open, fakes.ScriptedEcho)
+    _echoes: tuple[type[ports.Echo], ...] = (control.EchoControl, uncancelled.Open, fakes.ScriptedEcho)
     _clips: tuple[type[ports.Clips], ...] = (clips.ClipFolder, fakes.KeptClips)
     _speakers: tuple[type[ports.Speaker], ...] = (speaker.Speaker, fakes.InstantSpeaker)
     _services: tuple[type[ports.Service], ...] = (service.RealtimeService,)

@@ -69,8 +69,9 @@ class AudioConfig(Section):
     media_role: str = Field(default="assistant", pattern=r"^[A-Za-z0-9_-]*$")
     """What the sound server is told that answers are: by its rules it makes other players softer; empty: nothing."""
     echo_cancellation: Literal["auto", "on", "off", "half-duplex"] = "auto"
-    """``off``: the microphone stays open while an answer plays (headset, cancelling device); all others hold it
-    back from the service meanwhile, wake words are still heard."""
+    """How an answer is kept from being taken for a person. ``auto``: cancelled, and the service hears the microphone
+    meanwhile once the cancelling is measured to be good; ``on``: from the beginning; ``half-duplex``: never, only wake
+    words are heard; ``off``: the microphone does not hear the speaker (headset), or cancels by itself."""
     input_end: Literal["stop", "silence"] = "stop"
     """What follows a ``file:`` input: the end of the daemon after the last conversation, or silence."""
 
@@ -303,8 +304,6 @@ class Config(Section):
         wishes = []
         if self.conversation.connect == "speech":
             wishes.append('conversation.connect = "speech" is not built yet; the session opens at the wake word')
-        if self.audio.echo_cancellation == "on":
-            wishes.append("no echo canceller in this version; the microphone is held back while an answer plays")
         if self.realtime.provider in {"custom", "simulator"} and any(one.deployment for one in self.profiles.values()):
             wishes.append(f'provider "{self.realtime.provider}" has one model; the deployment of a profile is ignored')
         return wishes

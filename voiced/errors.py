@@ -5,6 +5,7 @@
     * :exc:`DeviceError`: a microphone or speaker is missing, stalled or refuses its format; reopened with back-off.
     * :exc:`SoundFileError`: a sound file cannot be read; named, never guessed at; exit status 78.
     * :exc:`ModelError`: a wake model is missing or broken; exit status 78: starting again does not bring it.
+    * :exc:`MissingPartError`: a library is missing or broken; told once, and what needs it is left out.
     * :exc:`ServiceError`: the Realtime service is away; tried again for some seconds, and at the next wake.
         * :exc:`RefusedError`: it said no; trying again without a change is useless.
     * :exc:`ProtocolError`: a message of the service lacks what it must have.
@@ -48,6 +49,10 @@ class ModelError(VoicedError):
     """A wake model is missing or broken."""
 
     exit_status = 78
+
+
+class MissingPartError(VoicedError):
+    """A library that only some of the daemon needs is missing, broken, or not made for this machine."""
 
 
 class ServiceError(VoicedError):

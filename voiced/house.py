@@ -5,7 +5,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,17 +15,19 @@ from voiced import __version__
 from voiced.app import Daemon
 from voiced.config import EVERY_WORD, AudioConfig, Config
 from voiced.core.ears import Ears
-from voiced.core.echo.uncancelled import HalfDuplex, Open
+from voiced.core.echo.control import EchoControl
+from voiced.core.echo.uncancelled import Open
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.core.loudness import QuietHours, hours
 from voiced.core.mqtt import payloads
 from voiced.core.mqtt.topics import CONTRACT
 from voiced.core.playout import PlayoutEvent
-from voiced.core.profiles import ignored, voices
+from voiced.core.profiles import echo_policy, ignored, voices
 from voiced.core.realtime.endpoint import Endpoint, endpoint
 from voiced.core.reference import Reference, ReferenceModels
 from voiced.core.wake import WakeRules
 from voiced.core.words import word_rules
+from voiced.edge.aec3 import Aec3
 from voiced.edge.broker import MqttBroker
 from voiced.edge.clips import ClipFolder
 from voiced.edge.credentials import Credentials
@@ -39,6 +41,7 @@ from voiced.edge.store import SettingsFile, state_directory
 from voiced.edge.supervisor import Supervisor
 from voiced.edge.vad import Vad
 from voiced.edge.wakemodel import WakeModels
+from voiced.errors import MissingPartError
 from voiced.messaging import open_broker
 from voiced.parts import Parts
 from voiced.ports import Broker, Echo, Microphone, Speaker
@@ -95,7 +98,6 @@ async def opened(
     """
     prices = load_prices(config.budget.prices_file)
     ears, reference = make_ears(config)
-    echo = make_echo(config)
     state = state_directory(environ)
     restarts = "NOTIFY_SOCKET" in environ  # systemd starts it again
     async with AsyncExitStack() as parts:
@@ -113,6 +115,7 @@ async def opened(
         parts.push_async_callback(service.close)
         broker = await open_broker(config, state, parts, restarts=restarts)
         reports = Reports(broker=broker, config=config, machine=load_meter(), today=lambda: datetime.now(UTC))
+        echo = make_echo(config, lambda problem: reports.problem("echo", problem))
         book = await asyncio.to_thread(parts.enter_context, LedgerFile(state / "ledger.sqlite"))
         clips = _clips(config, state / "clips")
         if clips is not None:
@@ -272,9 +275,24 @@ def make_ears(config: Config) -> tuple[Ears, Reference]:
     return ears, reference
 
 
-def make_echo(config: Config) -> HalfDuplex | Open:
-    """Return what stands between the microphone and everybody else, and must be told all that is played."""
-    return Open(Vad()) if config.audio.echo_cancellation == "off" else HalfDuplex()
+def make_echo(config: Config, problem: Callable[[str], None]) -> EchoControl | Open:
+    """Return what stands between the microphone and everybody else, and must be told all that is played.
+
+    Args:
+        config: What the user wants.
+        problem: Told, once, why nobody can interrupt by voice; from the thread that takes frames.
+
+    """
+
+    def suppressor() -> Aec3 | None:
+        try:
+            return Aec3()
+        except MissingPartError as exc:
+            problem(str(exc))
+            return None
+
+    policy = echo_policy(config)
+    return Open(Vad()) if policy == "open" else EchoControl(policy, suppressor, Vad())
 
 
 def _clips(config: Config, usual: Path) -> ClipFolder | None:

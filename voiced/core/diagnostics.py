@@ -80,6 +80,21 @@ DIAGNOSTICS = (
         },
     ),
     Component(
+        "echo_attenuation",
+        "sensor",
+        "Echo attenuation",
+        "mdi:volume-minus",
+        state="health",
+        template="{{ value_json.echo.attenuation_db }}",
+        category="diagnostic",
+        attributes="{{ value_json.echo | tojson }}",
+        more={
+            "state_class": "measurement",
+            "unit_of_measurement": "dB",
+            "suggested_display_precision": 0,
+        },
+    ),
+    Component(
         "wake_score",
         "sensor",
         "Wake score",

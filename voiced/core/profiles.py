@@ -1,8 +1,10 @@
 """What the configuration means: for a session, for the conversation, for the settings at the start."""
 
+import re
 from typing import Literal
 
 from voiced.config import Config
+from voiced.core.echo.ladder import Policy
 from voiced.core.frames import SERVICE_RATE
 from voiced.core.realtime.codec import Dialect
 from voiced.core.realtime.settings import (
@@ -25,6 +27,14 @@ PREVIEWED = ("alloy", "ash", "ballad", "coral", "echo", "sage", "shimmer", "vers
 
 Source: developers.openai.com, Realtime guide, November 2026.
 """
+
+ECHO_CANCELLING = re.compile(r"echo.?cancel", re.IGNORECASE)
+"""Microphones that cancel echo and say so: PulseAudio's and PipeWire's module-echo-cancel name their source
+``echo-cancel`` or ``Echo-Cancel Source``, or after the microphone with ``.echo-cancel`` behind it.
+
+Source: PipeWire manual, Echo Cancel; PulseAudio documentation, module-echo-cancel.
+"""
+
 PREVIEW_VOICES = {"marin": "alloy", "cedar": "echo"}
 """Voices that only the GA protocol has, and who speaks for them in the preview.
 
@@ -172,6 +182,21 @@ def rules(config: Config, *, follow_up: bool = True, full_duplex: bool = False, 
         full_duplex=full_duplex,
         answer_s=answer_s,
     )
+
+
+def echo_policy(config: Config) -> Policy | Literal["open"]:
+    """Return who is trusted to keep the speaker's sound from the service; ``open``: nobody needs to."""
+    match config.audio.echo_cancellation:
+        case "off":
+            return "open"
+        case "auto" if config.realtime.provider == "voice-live" and all(
+            profile.voice_live.echo_cancellation for profile in config.profiles.values()
+        ):
+            return "service"
+        case "auto" if ECHO_CANCELLING.search(config.audio.input):
+            return "device"
+        case wanted:
+            return wanted
 
 
 def persona_at_first(config: Config) -> str:

@@ -1,4 +1,4 @@
-"""Microphones whose sound is left as it is: held back while the speaker sounds, or open all the time."""
+"""A microphone that does not hear the speaker, or cancels its sound by itself: its sound is left as it is."""
 
 from collections.abc import Callable
 
@@ -6,21 +6,6 @@ from voiced.core.echo.nearspeech import NearSpeech
 from voiced.core.echo.sounding import Sounding
 from voiced.core.frames import Frame, Samples
 from voiced.core.mqtt.payloads import EchoHealth
-
-
-class HalfDuplex:
-    """The service hears nothing while an answer plays, and nobody can talk over it; wake words still count."""
-
-    full_duplex = False
-    near_speech_s = 0.0
-    health = EchoHealth(mode="half-duplex", why="this version has no echo canceller")
-
-    def played(self, block: Samples) -> None:
-        """Do without it."""
-
-    def clean(self, frame: Frame) -> Frame:
-        """Return ``frame``."""
-        return frame
 
 
 class Open:

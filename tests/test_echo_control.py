@@ -1,0 +1,216 @@
+"""The ladder of echo control, in the virtual room: who may be heard while an answer plays, and why."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.recordings import ROOT, SOUNDS, load
+from tests.room import Acoustics, Room, across, cut
+from tests.scene import Scene, level_db
+from voiced.config import AudioConfig, Config, RealtimeConfig
+from voiced.core.echo import ladder
+from voiced.core.echo.control import EchoControl
+from voiced.core.echo.ladder import Measured, Policy, rung
+from voiced.core.frames import FRAME, SERVICE_RATE, Frame, Samples
+from voiced.core.profiles import echo_policy
+from voiced.edge.soundfile import read_wav
+from voiced.edge.vad import Vad
+from voiced.profileconfig import ProfileConfig, VoiceLiveConfig
+
+ANSWER = np.concatenate(
+    [
+        read_wav(ROOT / "voiced" / "simulator" / "sounds" / f"{name}.wav", SERVICE_RATE)
+        for name in ("weather", "time", "fallback", "welcome")
+    ]
+)
+"""11 s of an assistant's speech."""
+VOICE_LIVE = RealtimeConfig(provider="voice-live", endpoint="https://x.azure.com")
+PERSON = load(SOUNDS / "negative_2.wav")[36_000:]
+ECHO_DB = Acoustics().echo_db
+
+
+@pytest.mark.parametrize("acoustics", [Acoustics(), across(Acoustics(drift_ppm=80, delay_s=0.13))])
+def test_the_daemon_does_not_hear_itself(acoustics: Acoustics) -> None:
+    scene = Scene(Room(acoustics))
+    scene.rest(2)
+    first = scene.play(cut(ANSWER))
+    scene.rest(6)
+    second = scene.play(cut(ANSWER))
+    assert not any(moment.full_duplex for moment in first[: int(ladder.KNOWN_S * 50)])
+    assert first[-1].full_duplex
+    assert all(moment.full_duplex for moment in second)
+    assert max(moment.near_speech_s for moment in first + second) < 0.2
+    assert level_db(second) - level_db(second, cleaned=True) > 20
+    health = scene.control.health
+    assert (health.mode, health.by) == ("full-duplex", "canceller")
+    assert (health.attenuation_db or 0) > 20
+    assert (health.evidence_db or 0) > 35
+
+
+@pytest.mark.parametrize("acoustics", [Acoustics(), across(Acoustics(drift_ppm=80, delay_s=0.13))])
+@pytest.mark.parametrize("quieter_db", [0, 6])
+def test_a_person_is_heard_over_the_answer(acoustics: Acoustics, quieter_db: float) -> None:
+    scene = Scene(Room(acoustics))
+    scene.rest(2)
+    scene.play(cut(ANSWER))
+    scene.say(PERSON, ECHO_DB - quieter_db, in_s=1.0)
+    before = scene.play(cut(ANSWER[:SERVICE_RATE]))
+    over = scene.play(cut(ANSWER[SERVICE_RATE : 4 * SERVICE_RATE]))
+    assert max(moment.near_speech_s for moment in before) < 0.1
+    assert max(moment.near_speech_s for moment in over) > 0.2
+
+
+def test_a_person_is_heard_on_while_the_answer_pauses() -> None:
+    scene = Scene()
+    scene.rest(2)
+    scene.play(cut(ANSWER))
+    scene.say(np.tile(PERSON, 2), ECHO_DB, in_s=0.2)
+    paused = scene.rest(2.5)
+    assert all(moment.near_speech_s > 0.2 for moment in paused[50:100])
+    assert all(moment.cleaned.samples is moment.heard.samples for moment in paused[60:])
+
+
+def test_between_answers_nothing_is_done_and_nothing_forgotten() -> None:
+    scene = Scene()
+    scene.rest(1)
+    scene.play(cut(ANSWER))
+    health = scene.control.health
+    scene.rest(4)
+    scene.say(PERSON, ECHO_DB)
+    between = scene.rest(30, parked=True)
+    assert all(moment.cleaned is moment.heard for moment in between)
+    assert all(moment.near_speech_s == 0 for moment in between)
+    again = scene.play(cut(ANSWER))
+    assert again[0].full_duplex
+    assert level_db(again[50:]) - level_db(again[50:], cleaned=True) > 20
+    assert scene.control.health.mode == health.mode
+
+
+def test_without_a_canceller_worth_its_name_the_service_does_not_hear_the_answer() -> None:
+    """A loudspeaker driven far too hard: most of what it gives is not what was played."""
+    scene = Scene(Room(Acoustics(drive=60.0, echo_db=-12.0)))
+    scene.rest(2)
+    moments = scene.play(cut(np.tile(ANSWER, 2)))
+    assert not any(moment.full_duplex for moment in moments)
+    assert scene.control.health.mode == "half-duplex"
+    assert "less than 10 dB" in scene.control.health.why
+
+
+def test_a_microphone_that_does_not_hear_the_speaker_needs_no_canceller() -> None:
+    scene = Scene(Room(Acoustics(echo_db=-120.0)))
+    scene.rest(2)
+    scene.play(cut(ANSWER))
+    scene.say(PERSON, -30, in_s=0.5)
+    moments = scene.play(cut(ANSWER))
+    assert (scene.control.health.mode, scene.control.health.by) == ("full-duplex", "device")
+    assert max(moment.near_speech_s for moment in moments) > 0.4
+    assert max(moment.near_speech_s for moment in moments[300:]) < 0.15
+
+
+def test_who_is_told_to_trust_the_canceller_does_so_at_once() -> None:
+    scene = Scene(policy="on")
+    scene.rest(1)
+    assert all(moment.full_duplex for moment in scene.play(cut(ANSWER)))
+    assert (scene.control.health.by, scene.control.health.why) == ("canceller", 'audio.echo_cancellation is "on"')
+
+
+def test_half_duplex_still_lets_the_wake_models_hear_less_of_the_answer() -> None:
+    scene = Scene(policy="half-duplex", suppressor=Never())
+    scene.rest(1)
+    moments = scene.play(cut(ANSWER))
+    assert not any(moment.full_duplex or moment.near_speech_s for moment in moments)
+    assert level_db(moments[150:]) - level_db(moments[150:], cleaned=True) > 20
+
+
+def test_a_cancelling_microphone_is_used_as_it_is() -> None:
+    scene = Scene(Room(Acoustics(echo_db=-62.0)), policy="device")
+    scene.rest(1)
+    scene.play(cut(ANSWER))
+    scene.say(PERSON, -30, in_s=1.0)
+    moments = scene.play(cut(ANSWER))
+    assert all(moment.full_duplex and moment.cleaned is moment.heard for moment in moments)
+    assert max(moment.near_speech_s for moment in moments) > 0.4
+    assert scene.control.health.by == "device"
+
+
+@pytest.mark.parametrize("policy", ["auto", "on", "service"])
+def test_without_the_suppressor_nobody_interrupts_by_voice_and_health_says_so(policy: Policy) -> None:
+    asked = 0
+
+    def nothing() -> None:
+        nonlocal asked
+        asked += 1
+
+    scene = Scene(policy=policy)
+    scene.control = EchoControl(policy, nothing, Vad())
+    scene.rest(1)
+    scene.say(PERSON, ECHO_DB, in_s=5.0)
+    moments = scene.play(cut(ANSWER))
+    assert asked == 1
+    assert not any(moment.full_duplex or moment.near_speech_s for moment in moments[50:])
+    assert "cannot be loaded" in scene.control.health.why
+    assert level_db(moments[400:]) - level_db(moments[400:], cleaned=True) > 15
+
+
+class Never:
+    """A suppressor that is not asked."""
+
+    def __call__(self, heard: Samples, played: Samples) -> Samples:
+        raise AssertionError
+
+
+def test_an_idle_daemon_never_asks_for_the_suppressor() -> None:
+    control = EchoControl("auto", Never, Vad())
+    for position in range(0, 100 * FRAME, FRAME):
+        frame = Frame(position, np.full(FRAME, 3000, np.int16))
+        assert control.clean(frame) is frame
+        control.played(np.zeros(480, np.int16))
+
+
+MEASURED = st.builds(
+    Measured,
+    heard_s=st.floats(0, 20),
+    attenuation_db=st.none() | st.floats(-10, 60),
+    above_room_db=st.none() | st.floats(-10, 60),
+    is_found=st.booleans(),
+    is_settled=st.booleans(),
+    is_missing=st.booleans(),
+)
+
+
+@given(st.lists(MEASURED, min_size=1, max_size=20))
+def test_full_duplex_is_always_a_measured_fact(story: list[Measured]) -> None:
+    now = rung("auto", Measured())
+    assert not now.full_duplex
+    for measured in story:
+        before, now = now, rung("auto", measured, now)
+        if now.full_duplex and not before.full_duplex:
+            assert measured.heard_s >= ladder.KNOWN_S
+            assert measured.above_room_db is not None
+            is_good = measured.attenuation_db is not None and measured.attenuation_db >= ladder.ENOUGH_DB
+            assert (is_good and measured.is_settled) or measured.above_room_db <= ladder.INAUDIBLE_DB
+        if measured.is_missing:
+            assert not now.full_duplex
+        assert now.why
+
+
+@pytest.mark.parametrize(
+    ("audio", "realtime", "policy"),
+    [
+        (AudioConfig(), RealtimeConfig(), "auto"),
+        (AudioConfig(input="Echo-Cancel Source"), RealtimeConfig(), "device"),
+        (AudioConfig(input="alsa_input.usb-mic.echo-cancel", echo_cancellation="on"), RealtimeConfig(), "on"),
+        (AudioConfig(echo_cancellation="off"), RealtimeConfig(), "open"),
+        (AudioConfig(echo_cancellation="half-duplex"), RealtimeConfig(), "half-duplex"),
+        (AudioConfig(), VOICE_LIVE, "service"),
+        (AudioConfig(echo_cancellation="half-duplex"), VOICE_LIVE, "half-duplex"),
+    ],
+)
+def test_the_configuration_says_who_is_trusted(audio: AudioConfig, realtime: RealtimeConfig, policy: str) -> None:
+    profiles = {"default": ProfileConfig(voice_live=VoiceLiveConfig(echo_cancellation=True))}
+    assert echo_policy(Config(audio=audio, realtime=realtime, profiles=profiles)) == policy
+
+
+def test_a_service_that_is_not_asked_to_cancel_is_not_trusted() -> None:
+    assert echo_policy(Config(realtime=VOICE_LIVE)) == "auto"
