@@ -4,7 +4,7 @@ import argparse
 import importlib
 import json
 
-BENCHES = ("ears", "faults", "fuzz", "latency", "ledger", "outbox", "soak", "start", "wakes", "wire")
+BENCHES = ("dialogues", "ears", "faults", "fuzz", "latency", "ledger", "outbox", "soak", "start", "wakes", "wire")
 
 
 def main() -> None:

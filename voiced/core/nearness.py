@@ -29,7 +29,7 @@ WINDOW_S = 0.6
 OVER_S = 2.0
 """Silence after which nobody speaks any more; so long the service may take to say that it heard them, too."""
 
-ROOM_S = 10.0
+ROOM_S = 30.0
 """How much of the room is remembered."""
 
 SETTLE_S = 1.5
@@ -45,13 +45,16 @@ ABOVE_ROOM_DB = 3.0
 """How much louder than the room's loudest twentieth near speech is. Speech of one loudness varies by some 20 dB."""
 
 BELOW_CALLER_DB = 20.0
-"""How much softer than the wake word, at its loudest, near speech may be: the person turned away or went back."""
+"""How much softer than the caller, at the loudest, near speech may be: the person turned away or went back."""
+
+SURE_DB = 10.0
+"""How much softer it may be and still be surely theirs."""
 
 APART_DB = 6.0
 """By how much caller and room must differ to be told apart at all."""
 
 UNSURE_DB = 8.0
-"""Where they do not: how much softer than the wake word near speech may be."""
+"""Where they do not: how much softer than the caller near speech may be."""
 
 SILENCE_DB = -96.0
 
@@ -94,12 +97,14 @@ class Nearness:
         self._settling: deque[float] = deque()
         self._caller: list[float] = []
         self._caller_db: float | None = None
+        self._is_first = True
         self._room_db = SILENCE_DB
         self._due = 0
-        self._recent: deque[tuple[int, bool]] = deque(maxlen=round(WINDOW_S / FRAME_S))
+        self._recent: deque[tuple[int, float | None]] = deque(maxlen=round(WINDOW_S / FRAME_S))
         self._silent = 0
         self._whose: Role = "caller"
         self._told: Literal["none", "some", "enough"] = "none"
+        self._is_sure = True
         word_begins = None if wake_end is None else wake_end - round(WORD_S * MICROPHONE_RATE)
         word: list[float] = []
         for frame in past:
@@ -143,7 +148,8 @@ class Nearness:
         if whose == "echo" or (whose == "answer" and begins):  # who spoke before does not talk over it
             self._recent.clear()
             self._settling.clear()
-            return self._tell("none", frame)
+        if whose == "echo" or (whose != "caller" and begins and self._told != "none"):
+            return self._tell("none", frame)  # whoever goes on is noticed again at once
         speaks = self._speech(frame.samples)
         if whose == "caller":
             self._settling.clear()
@@ -153,28 +159,41 @@ class Nearness:
             self._know_caller()
             self._settle(level)
         is_near = speaks and level >= self.limit_db
-        self._recent.append((frame.start, is_near))
+        self._recent.append((frame.start, level if is_near else None))
         self._silent = 0 if is_near else self._silent + 1
-        near_s = sum(near for _, near in self._recent) * FRAME_S
+        near_s = sum(near is not None for _, near in self._recent) * FRAME_S
         if whose == "answer":
             near_s = min(near_s, evidence_s)
         if self._silent * FRAME_S >= OVER_S:
             return self._tell("none", frame)
         if near_s >= ENOUGH_S - FRAME_S / 2:
             return self._tell("enough", frame)
-        return self._tell("some", frame) if near_s >= SOME_S - FRAME_S / 2 and self._told == "none" else None
+        if near_s >= SOME_S - FRAME_S / 2:
+            return self._tell("enough" if self._told == "enough" else "some", frame)
+        return None
 
     def _tell(self, speech: Literal["none", "some", "enough"], frame: Frame) -> Near | None:
-        if speech == self._told:
+        """Return what is to be told: what is other than before, or has become sure."""
+        near = [(start, level) for start, level in self._recent if level is not None]
+        sure = True
+        if speech != "none":
+            loudest = max(level for _, level in near)
+            sure = self.tells_apart and (self._caller_db is None or loudest >= self._caller_db - SURE_DB)
+        if speech == self._told and (not sure or self._is_sure):
             return None
-        self._told = speech
-        since = next((start for start, near in self._recent if near), frame.start)
-        return Near(speech, since, self.tells_apart)
+        self._told, self._is_sure = speech, sure
+        return Near(speech, near[0][0] if near else frame.start, sure=sure)
 
     def _know_caller(self) -> None:
-        """Learn from a turn how loud somebody is who said no wake word."""
-        if self._caller_db is None and len(self._caller) * FRAME_S >= ENOUGH_S:
-            self._caller_db = float(np.percentile(self._caller, 90))
+        """Learn from a turn: the first tells how loud the person is, one that is much softer is the room's."""
+        if len(self._caller) * FRAME_S >= ENOUGH_S:
+            level = float(np.percentile(self._caller, 90))
+            if self._caller_db is None or (self._is_first and level >= self._room_db + APART_DB):
+                self._caller_db = level if self._caller_db is None else min(level, self._caller_db)
+            elif level < self._caller_db - SURE_DB:
+                self._room.extend(self._caller)
+                self._look_around()
+            self._is_first = False
         self._caller.clear()
 
     def _settle(self, level: float) -> None:

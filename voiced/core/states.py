@@ -317,7 +317,9 @@ def hears(state: State, rules: Rules) -> bool:
 
 def is_near(talk: Talk, rules: Rules) -> bool:
     """Return whether somebody seems to speak who may begin a turn: not a television, turn after turn."""
-    return talk.near is not None and (talk.near.sure or talk.unsure < rules.most_unsure)
+    if talk.near is None or talk.near.sure:
+        return talk.near is not None
+    return talk.near.speech == "enough" and talk.unsure < rules.most_unsure
 
 
 def is_surely_near(talk: Talk) -> bool:
