@@ -21,6 +21,7 @@ class ScriptedMicrophone:
         self.overruns = 0
         self.problem: str | None = None
         self.prompt = False
+        self.muted = False
         self._frames: asyncio.Queue[Frame | None] = asyncio.Queue()
         self.end = 0
 
@@ -32,6 +33,9 @@ class ScriptedMicrophone:
 
     def pace(self, *, prompt: bool) -> None:
         self.prompt = prompt
+
+    def mute(self, *, muted: bool) -> None:
+        self.muted = muted
 
     def run_out(self) -> None:
         """End, as a recording does."""

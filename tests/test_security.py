@@ -162,23 +162,32 @@ def bed() -> Iterator[SoundBed]:
         yield bed
 
 
+def captures(bed: SoundBed) -> list[str]:
+    """Return the programs that record from the microphone, as its server sees it; its own modules are none."""
+    lines = bed.microphone.ask("pactl", "list", "short", "source-outputs").splitlines()
+    return [line for line in lines if "protocol-native" in line]
+
+
 async def test_nothing_is_contacted_while_muted_or_beyond_a_cap_and_nothing_is_listened_on(bed: SoundBed) -> None:
     """Seen at the sockets of the process, as in the test before any wake word."""
     capped = {"VOICED_BUDGET__SESSION_MINUTES_PER_DAY": "0.001"}
     async with in_a_room(bed, Scenario(turns=(SHORT,)), **capped) as room:
         await room.neighbour.send(f"{ROOM}/set/mute", "ON")
         await eventually(lambda: room.last("state")["muted"], "muted")
+        await eventually(lambda: not captures(bed), "the sound server captures nothing for anybody")
         await room.say(WORD)
         assert str(room.simulator.port) not in room.contacts()
         assert room.simulator.connections == 0
         await room.neighbour.send(f"{ROOM}/set/mute", "OFF")
         await eventually(lambda: not room.last("state")["muted"], "unmuted")
+        await eventually(lambda: captures(bed), "it captures again")
         await room.say(WORD)  # the first is let through, and uses the minutes up
         await eventually(lambda: room.simulator.connections == 1, "one session")
         await room.until_turn("finished")
         await room.until_state("idle")
         contacts = room.contacts().count(str(room.simulator.port))
         wakes = len(room.events("event/wake"))
+        assert room.last("health")["overruns"] == 0  # muted sound is not lost
         await room.say(WORD)
         await eventually(lambda: len(room.events("event/wake")) > wakes, "it hears its name all the same")
         assert room.contacts().count(str(room.simulator.port)) == contacts

@@ -125,7 +125,12 @@ class Daemon:
     @property
     def status(self) -> str:
         """What it is doing, in a word."""
-        return "muted" if self._desk.settings.mute and isinstance(self._state, Idle) else published(self._state)
+        return "muted" if self.is_muted and isinstance(self._state, Idle) else published(self._state)
+
+    @property
+    def is_muted(self) -> bool:
+        """Whether no frames are to be expected."""
+        return self._desk.settings.mute
 
     @property
     def lost_samples(self) -> int:
@@ -151,6 +156,7 @@ class Daemon:
     async def run(self) -> None:
         """Live until cancelled, or until a microphone that is a file is over and the conversation too."""
         self._speaker.volume(self._desk.settings.volume)
+        self._parts.microphone.mute(muted=self.is_muted)
         self._tell_state()
         self._reports.settings(self._desk.settings)
         self.spending.tell()
@@ -305,6 +311,7 @@ class Daemon:
         """Make other settings hold."""
         if settings.mute != before.mute:
             logger.info("microphone %s", "muted" if settings.mute else "open")
+            self._parts.microphone.mute(muted=settings.mute)
         if (settings.mute, settings.wake_enabled) != (before.mute, before.wake_enabled):
             self._attention.forget()
         self._adjust_ears()

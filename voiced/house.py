@@ -208,7 +208,7 @@ async def _watch(house: House, supervisor: Supervisor) -> None:
     status = ""
     while True:
         now = time.monotonic()
-        if house.daemon.frames != frames:
+        if house.daemon.frames != frames or house.daemon.is_muted:
             frames, last_frame = house.daemon.frames, now
         if house.broker.connected:
             last_connected = now
@@ -224,7 +224,7 @@ async def _watch(house: House, supervisor: Supervisor) -> None:
         if due:
             last_health = now
             house.daemon.spending.tell()
-        if not is_ready and (frames or missing):
+        if not is_ready and (frames or missing or house.daemon.is_muted):
             is_ready = True
             house.daemon.begin()
             supervisor.ready("listening" if frames else "no microphone yet")

@@ -41,6 +41,9 @@ class Microphone(Protocol):
         Steps begin with the sound and behind each gap, as the ears' do; so a word is not heard later for it.
         """
 
+    def mute(self, *, muted: bool) -> None:
+        """Close the device for real until it is unmuted; no frames come meanwhile, and nothing is a problem."""
+
 
 class Ears(Protocol):
     """Frames in, wakes out: gate and wake models."""

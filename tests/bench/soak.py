@@ -16,7 +16,7 @@ from tests.lab.lab import ROOM, Lab, NotYetError, a_lab
 from voiced.simulator import Refusal
 from voiced.simulator.scenario import Abort, Failed
 
-WHOLE, QUICK = (1000, 100), (40, 15)
+WHOLE, QUICK = (1000, 100), (30, 10)
 """Conversations, and after which of them the first measure is taken."""
 
 SPOKEN, FAULTY = 25, 20

@@ -153,15 +153,22 @@ class Lab:
             await self.until_state(state)
             self.break_now()
             return
-        player = self.bed.start_playing(utterance(), MICROPHONE_RATE)
-        player.__enter__()
+        for attempt in range(TRIES + 1):
+            player = self.bed.start_playing(utterance(lead_s=1.2 + attempt), MICROPHONE_RATE)
+            player.__enter__()
 
-        async def end() -> None:
-            await asyncio.to_thread(player.__exit__, None, None, None)
+            async def end(player: Any = player) -> None:
+                await asyncio.to_thread(player.__exit__, None, None, None)
 
-        self.healing.append(end)
-        await self.until_state(state)
-        self.break_now()
+            self.healing.append(end)
+            try:
+                await self.until_state(state, patience_s=15.0)
+            except NotYetError:  # a busy machine misses a word, or this lab a state that passes in a tenth of a second
+                if attempt == TRIES:
+                    raise
+                continue
+            self.break_now()
+            return
 
     def next_connection(self, **how: Any) -> None:
         """Let the next connection to the service go like this; those after it go well."""

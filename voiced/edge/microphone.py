@@ -104,6 +104,9 @@ class SoundcardMicrophone:
         self._cutter = FrameCutter()
         self._prompt = False
         self._last_sound: float | None = None
+        self._wanted = threading.Event()
+        self._wanted.set()
+        self._has_rested = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="microphone", daemon=True)
 
@@ -125,6 +128,13 @@ class SoundcardMicrophone:
         """Give each frame as soon as it is there, or wait for whole steps."""
         self._prompt = prompt
 
+    def mute(self, *, muted: bool) -> None:
+        """Give the device back, so that nobody here can hear; or open it again."""
+        if muted:
+            self._wanted.clear()
+        else:
+            self._wanted.set()
+
     async def __aenter__(self) -> Self:
         self._inbox: Inbox[Frame] = Inbox(KEPT)
         self._thread.start()
@@ -141,6 +151,10 @@ class SoundcardMicrophone:
     def _run(self) -> None:
         waits = pauses()
         while not self._ended.is_set():
+            if not self._wanted.is_set():
+                self._problem, self._has_rested, waits = None, True, pauses()
+                self._wanted.wait(0.25)
+                continue
             try:
                 stream = self._card.open("input", self._device, self._asked_rate, LATENCY_S)
             except DeviceError as exc:
@@ -161,16 +175,16 @@ class SoundcardMicrophone:
         self._cutter.begin(stream.rate)
         has_gap = self._last_sound is not None  # since the stream before this one
         faults = 0
-        while not self._ended.is_set():
+        while self._wanted.is_set() and not self._ended.is_set():
             sound = stream.read(1 if self._prompt else self._cutter.to_step)
             now = time.monotonic()
             if self._problem:
                 logger.info("microphone %r is open at %d Hz", self._device, stream.rate)
                 self._problem = None
             if self._last_sound is not None and (has_gap or stream.faults > faults):
-                self._faults += 1
+                self._faults += not self._has_rested  # what nobody wanted is not lost
                 self._cutter.skip(now - self._last_sound - (len(sound) + stream.available) / stream.rate)
-            has_gap, faults, self._last_sound = False, stream.faults, now
+            has_gap, self._has_rested, faults, self._last_sound = False, False, stream.faults, now
             self._inbox.post(*self._cutter.feed(sound))
 
     def _lose(self, exc: DeviceError) -> None:
@@ -206,6 +220,9 @@ class FileMicrophone:
     def pace(self, *, prompt: bool) -> None:
         """Give each frame as soon as it is spoken, or wait for whole steps."""
         self._prompt = prompt
+
+    def mute(self, *, muted: bool) -> None:
+        """Do nothing: there is no device, and time goes on."""
 
     async def frames(self) -> AsyncIterator[Frame]:
         """Yield the recording's frames in real time, counted from the first call for one; for one taker."""
