@@ -6,7 +6,8 @@ its answers come all at once and are played in real time. Nothing waits, so an h
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -14,7 +15,8 @@ from tests.bench.speech import any_voice, at_level, ordinary, to_samples
 from tests.make_sounds import Speaker
 from tests.room import Acoustics, Room
 from voiced.core import conversation as mind
-from voiced.core.echo.uncancelled import HalfDuplex, Open
+from voiced.core.echo.control import EchoControl
+from voiced.core.echo.uncancelled import Open
 from voiced.core.effects import BeginTurn, Cut, Deafen, Effect, Hear, Pause, Play, Resume, Send, Skip
 from voiced.core.frames import FRAME, MICROPHONE_RATE, SERVICE_RATE, Frame, Samples
 from voiced.core.nearness import Nearness, role
@@ -31,9 +33,11 @@ from voiced.core.states import (
     Tick,
     Woken,
     deadline,
+    rules_changed,
 )
 from voiced.core.uplink import Uplink
 from voiced.core.wake import Wake
+from voiced.edge.aec3 import Aec3
 from voiced.edge.vad import Vad
 from voiced.simulator.turns import Settings, Started, TurnDetector
 
@@ -44,6 +48,10 @@ THINK_S = 0.4
 CHUNK = MICROPHONE_RATE // 25
 TAIL_S = 15.0
 """How long the television goes on when all is said."""
+
+
+Way: TypeAlias = Literal["half-duplex", "auto", "device"]
+"""The microphone is held back; the echo is taken out here, as far as that works; the device does it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +68,7 @@ class Life:
 
     room: Room
     answers: Iterator[Samples]
-    echo: HalfDuplex | Open
+    echo: EchoControl | Open
     state: State = field(default_factory=Idle)
     turns: list[Begun] = field(default_factory=list)
     paused: bool = False
@@ -107,6 +115,10 @@ class Life:
         heard = self.room.feed(block)
         frame = self.echo.clean(Frame(self.uplink.end, heard))
         assert len(heard) == FRAME
+        if self.echo.full_duplex != self.rules.full_duplex:
+            before, self.rules = self.rules, replace(self.rules, full_duplex=self.echo.full_duplex)
+            for effect in rules_changed(self.state, before, self.rules):
+                self._do(effect)
         self.uplink.add(frame)
         if not isinstance(self.state, Idle):
             whose = role(self.state, full_duplex=self.echo.full_duplex)
@@ -248,13 +260,12 @@ class Told:
     """From the person's last word to the end of the conversation."""
 
 
-def tell(seed: int, *, cancels: bool, judges: bool = True) -> Told:
+def tell(seed: int, way: Way, *, judges: bool = True) -> Told:
     """Let somebody talk with the daemon while a television is on.
 
     Args:
         seed: Who says what, how loud, and when.
-        cancels: Whether the device takes the speaker's sound out of the microphone's: then the person talks over an
-            answer, too, and the television might.
+        way: How the speaker's sound is kept out; where it is taken out the person talks over an answer, too.
         judges: ``False``: windows are open to everybody, as a reference.
 
     """
@@ -262,10 +273,10 @@ def tell(seed: int, *, cancels: bool, judges: bool = True) -> Told:
     speaker = Speaker()
     person, person_db = any_voice(random), random.uniform(-30.0, -22.0)
     below_db = random.uniform(10.0, 25.0)
-    room = Room(Acoustics(echo_db=-90.0 if cancels else -26.0), noise_seed=seed)
+    room = Room(Acoustics(echo_db=-90.0 if way == "device" else -26.0), noise_seed=seed)
     _turn_on(room, speaker, random, person_db - below_db)
     answers = _answers(speaker, random)
-    life = Life(room, answers, Open(Vad()) if cancels else HalfDuplex(), judges=judges)
+    life = Life(room, answers, _echo(way), judges=judges)
     life.run(_seconds(random.uniform(3, 12)))
     said: list[tuple[int, int]] = []
 
@@ -281,7 +292,7 @@ def tell(seed: int, *, cancels: bool, judges: bool = True) -> Told:
     life.wake()
     life.run(say(ordinary(random)))
     for _ in range(int(random.integers(1, 4))):
-        if cancels and random.random() < 0.4:
+        if life.echo.full_duplex and random.random() < 0.4:
             if not _until(life, lambda life: life.sounds):
                 break
             life.run(room.position + _seconds(random.uniform(0.5, 1.5)))
@@ -296,6 +307,10 @@ def tell(seed: int, *, cancels: bool, judges: bool = True) -> Told:
     ended = room.position
     life.run(ended + _seconds(TAIL_S))
     return _judged(life, said, ended, below_db)
+
+
+def _echo(way: Way) -> EchoControl | Open:
+    return Open(Vad()) if way == "device" else EchoControl(way, Aec3 if way == "auto" else lambda: None, Vad())
 
 
 def _judged(life: Life, said: list[tuple[int, int]], ended: int, below_db: float) -> Told:
