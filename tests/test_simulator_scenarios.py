@@ -34,6 +34,15 @@ def scenario(fault: Json | None = None, **more: Any) -> Scenario:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
+def test_the_scenario_in_the_readme_is_one(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    text = next(block for block in readme.split("```toml\n")[1:] if "[[turns]]" in block).split("```")[0]
+    (tmp_path / "trouble.toml").write_text(text)
+    read = load_scenario(tmp_path / "trouble.toml")
+    assert [turn.fault.kind for turn in read.turns if turn.fault] == ["failed", "abort"]
+    assert len(read.connections) == 3
+
+
 def test_the_shipped_conversation_has_short_spoken_answers() -> None:
     shipped = load_scenario()
     assert len(shipped.turns) >= 2

@@ -170,7 +170,7 @@ class Dialect:
         if part.kind == "text":
             return {"type": f"{prefix}text", "text": part.text}
         wire: Json = {"type": f"{prefix}audio", "transcript": part.transcript}
-        if sound:
+        if sound and not (self.name == "voice-live" and item.role == "assistant"):  # its SDK has no place for that
             wire["audio"] = base64.b64encode(part.pcm).decode()
         return wire
 

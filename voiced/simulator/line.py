@@ -34,6 +34,7 @@ class Line:
         self.recording = recording
         self.spoke = False
         """Whether the session has sent sound, which fixes its voice."""
+        self._sounding: dict[str, float] = {}
         self._socket = socket
         self._names = names
         self.conversation = recording.memory = Conversation(self.new_id("conv"))
@@ -51,7 +52,11 @@ class Line:
             del fields[absent]
         if self.dialect.is_ga and kind in _OBFUSCATED:
             fields["obfuscation"] = "".join(self._names.choices(_LETTERS, k=9))
-        self.spoke = self.spoke or kind == "response.output_audio.delta"
+        if (delay_ms := self.scenario.delays_ms.get(name)) is not None:
+            await asyncio.sleep(delay_ms / 1000)
+        if kind == "response.output_audio.delta":
+            self.spoke = True
+            self._sounding.setdefault(fields["item_id"], asyncio.get_running_loop().time())
         event = {"type": name, "event_id": self.new_id("event"), **fields}
         self.recording.note_server(ServerFrame(asyncio.get_running_loop().time(), event))
         await self._socket.send(json.dumps(event))
@@ -71,6 +76,17 @@ class Line:
         """Send ``conversation.item.added`` or ``.done``, naming the item after which it stands."""
         kind = "conversation.item.done" if done else "conversation.item.added"
         await self.send(kind, previous_item_id=self.conversation.before(item.id), item=self.rendered(item))
+
+    async def forget_unheard(self) -> None:
+        """Cut the newest answer to what may have been heard of it, as Voice Live does: as if played when sent."""
+        if not self._sounding:
+            return
+        item_id, began = next(reversed(self._sounding.items()))
+        item = self.conversation.find(item_id)
+        heard_ms = int((asyncio.get_running_loop().time() - began) * 1000)
+        if item is not None and heard_ms < sum(part.milliseconds for part in item.parts):
+            self.conversation.truncate(item_id, 0, heard_ms)
+            await self.send("conversation.item.truncated", item_id=item_id, content_index=0, audio_end_ms=heard_ms)
 
     async def tell_limits(self, when: Literal["start", "after"]) -> None:
         """Send ``rate_limits.updated`` if this is when the dialect does."""

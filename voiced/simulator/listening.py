@@ -75,6 +75,8 @@ class Listening:
         )
         if self._settings.turn_flag("interrupt_response"):
             await self._replies.interrupt()
+        if self._settings.turn_flag("auto_truncate"):
+            await self._line.forget_unheard()
 
     async def _speech_stopped(self, sample: int) -> None:
         await self._line.send("input_audio_buffer.speech_stopped", item_id=self._item_id, audio_end_ms=self._ms(sample))

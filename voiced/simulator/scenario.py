@@ -188,6 +188,8 @@ class Scenario(_Part):
     """Whether attempts after the last begin again with the first."""
     pace: Annotated[float, Field(ge=0)] = 10.0
     """How many times faster than real time sound is sent; 0 is all at once."""
+    delays_ms: dict[str, Milliseconds] = {}
+    """Time before each event of a type, by its name on the wire: ``{"response.created" = 800}``."""
     model: str = "gpt-realtime-2.1"
     """What GA sessions say is their model where the address names a deployment."""
     preview_model: str = "gpt-4o-realtime-preview-2024-12-17"

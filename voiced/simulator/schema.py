@@ -346,6 +346,7 @@ VOICE_LIVE = {
             "additional_instructions": nullable(text()),
         }
     ),
+    "output_audio_buffer.clear": table({"type": anything, "event_id": nullable(EVENT_ID)}),
 }
 """Checks of Voice Live by event type."""
 

@@ -78,6 +78,7 @@ class Session:
             "conversation.item.delete": self._delete_item,
             "response.create": self._create_response,
             "response.cancel": self._cancel_response,
+            "output_audio_buffer.clear": self._clear_output,
         }
 
     async def run(self) -> None:
@@ -191,6 +192,10 @@ class Session:
 
     async def _create_response(self, event: Json) -> None:
         await self._replies.create(event.get("response") or {})
+
+    async def _clear_output(self, _event: Json) -> None:
+        """Say so; over a WebSocket the client holds the sound."""
+        await self._line.send("output_audio_buffer.cleared")
 
     async def _cancel_response(self, event: Json) -> None:
         await self._replies.cancel(event.get("response_id"))

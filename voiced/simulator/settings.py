@@ -92,9 +92,9 @@ class Settings:
         return turns.Settings(wanted["threshold"], wanted["prefix_padding_ms"], wanted["silence_duration_ms"])
 
     def turn_flag(self, name: str) -> bool:
-        """Whether turn detection may do something: ``create_response`` or ``interrupt_response``."""
+        """Whether turn detection may do something: ``create_response``, ``interrupt_response``, ``auto_truncate``."""
         wanted = self.get("turn_detection")
-        return bool(wanted and wanted[name])
+        return bool(wanted and wanted.get(name))
 
 
 def _holds(value: Any, path: list[str]) -> bool:
