@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import stat
 import subprocess
 import sys
@@ -104,3 +105,20 @@ def test_the_user_unit_starts_what_the_installer_installs() -> None:
     unit = (ROOT / "systemd" / "voiced-user.service").read_text()
     assert "ExecStart=%h/.local/share/voiced/environment/bin/voiced run" in unit
     assert "/.local/share}/voiced/environment" in INSTALL.read_text()
+
+
+def test_two_builds_of_the_wheel_are_the_same_to_the_byte(tmp_path: Path) -> None:
+    """Whenever and wherever it is built, so that anybody can see that a wheel is made from this source."""
+    wheels = []
+    for name, moment in (("one", 1_000_000_000), ("two", 1_700_000_000)):
+        copy = tmp_path / name
+        shutil.copytree(ROOT / "voiced", copy / "voiced", ignore=shutil.ignore_patterns("__pycache__"))
+        for file in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(ROOT / file, copy)
+        for path in copy.rglob("*"):
+            os.utime(path, (moment, moment))
+        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / f"{name}-wheel")]
+        subprocess.run(command, cwd=copy, check=True, capture_output=True, timeout=50)
+        (wheel,) = (tmp_path / f"{name}-wheel").glob("*.whl")
+        wheels.append(wheel.read_bytes())
+    assert wheels[0] == wheels[1]

@@ -4,7 +4,20 @@ import argparse
 import importlib
 import json
 
-BENCHES = ("dialogues", "ears", "faults", "fuzz", "latency", "ledger", "outbox", "soak", "start", "wakes", "wire")
+BENCHES = (
+    "dialogues",
+    "ears",
+    "faults",
+    "fuzz",
+    "latency",
+    "ledger",
+    "outbox",
+    "replug",
+    "soak",
+    "start",
+    "wakes",
+    "wire",
+)
 
 
 def main() -> None:
