@@ -184,15 +184,24 @@ async def test_the_daemon_survives_and_says_so(dialect: str, row: Row) -> None:
         profiles={"default": ProfileConfig.model_validate(row.profile)},
         conversation=ConversationConfig(follow_up_s=row.follow_up_s, no_speech_s=1.0),
     )
+    # Only who is to wait in vain is in a hurry: a busy machine may be slow with all the others.
+    is_late = row.name.endswith("late")
+    is_watched = row.fault is not None and row.fault["kind"] in {"stall", "silence"}
     async with at_home(
-        scenario(row), config, environment=KEYS, as_cloud=True, patience=PATIENCE, limits=LIMITS
+        scenario(row),
+        config,
+        environment=KEYS,
+        as_cloud=True,
+        patience=PATIENCE if is_late else None,
+        limits=LIMITS if is_watched else None,
     ) as home:
         home.speak()
         if row.stops:
             await home.diary.until(lambda _: "responding" in home.states())
             await home.command("command/stop")
         await settled(home)
-        assert len(home.simulator.attempts) == row.attempts
+        attempts = len(home.simulator.attempts)
+        assert attempts >= row.attempts if is_late else attempts == row.attempts
         assert len(told(home.diary, "event/turn", "finished")) == (row.ends == "answered")
         assert home.speaker.chimes == (2 if row.ends == "tone" else 1)
         everything = " ".join(json.loads(json.dumps(payload)) for _, payload in home.diary.history)
