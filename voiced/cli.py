@@ -256,8 +256,18 @@ def _wake(options: argparse.Namespace) -> int:
         print()
         return 0
     if options.directory is None:
-        _say("which recordings? voiced wake tune DIR, with WAV files in DIR/positive/WORD and DIR/negative")
+        _say(f"which recordings? voiced wake {options.what} DIR, with WAV files in DIR/positive/WORD and DIR/negative")
         return 2
+    if options.what == "verify":
+        from voiced.verifying import verify
+
+        verified = verify(config, options.directory, say=_say)
+        if options.json:
+            _print_json(verified.as_json())
+        else:
+            for line in verified.lines():
+                print(line)
+        return 0 if verified.words else 1
     from voiced.tuning import tune
 
     report = tune(config, options.directory, say=_say)
@@ -326,9 +336,11 @@ def _parser() -> argparse.ArgumentParser:
     models = add("models", _models, "list wake models, or fetch those that are missing")
     models.add_argument("fetch", nargs="?", choices=["fetch"])
     models.add_argument("--json", action="store_true")
-    wake = add("wake", _wake, "tune wake words on recordings, or watch them live")
-    wake.add_argument("what", choices=["tune", "test"])
-    wake.add_argument("directory", nargs="?", type=Path, metavar="DIR", help="tune: holds positive/ and negative/")
+    wake = add("wake", _wake, "tune wake words on recordings, have them heed one voice alone, or watch them live")
+    wake.add_argument("what", choices=["tune", "verify", "test"])
+    wake.add_argument(
+        "directory", nargs="?", type=Path, metavar="DIR", help="tune, verify: holds positive/ and negative/"
+    )
     wake.add_argument("--svg", type=Path, metavar="FILE", help="tune: where to write the plot")
     wake.add_argument("--json", action="store_true")
     show = add("config", _show_config, "show the configuration that holds")

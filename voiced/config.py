@@ -101,6 +101,10 @@ class WakeWordConfig(Section):
     """How many of the last ``window`` scores (80 ms each) must reach it; default: what measured best."""
     window: int | None = Field(default=None, ge=1, le=25)
     """Default: ``patience``, so all in a row."""
+    verifier: str = ""
+    """File of ``voiced wake verify``: only that person's voice counts."""
+    verifier_threshold: Fraction | None = None
+    """Probability that it was that voice, which counts; default: what the training proposed."""
     profile: str = "default"
     """Who answers."""
     action: Action | None = None
@@ -110,6 +114,8 @@ class WakeWordConfig(Section):
     def _one_meaning(self) -> "WakeWordConfig":
         if self.action is not None and "profile" in self.model_fields_set:
             raise ValueError("action: a word has a profile or an action; leave one of them out")
+        if self.verifier_threshold is not None and not self.verifier:
+            raise ValueError("verifier_threshold: needs a verifier, see `voiced wake verify`")
         if self.window is not None and self.window < (self.patience or self.window + 1):
             raise ValueError("window: needs a patience, and must not be less")
         return self

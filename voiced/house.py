@@ -27,6 +27,7 @@ from voiced.core.realtime.endpoint import Endpoint, endpoint
 from voiced.core.reference import Reference, ReferenceModels
 from voiced.core.wake import WakeRules
 from voiced.core.words import word_rules
+from voiced.edge import verifierfile
 from voiced.edge.aec3 import Aec3
 from voiced.edge.broker import MqttBroker
 from voiced.edge.clips import ClipFolder
@@ -253,7 +254,11 @@ def make_ears(config: Config) -> tuple[Ears, Reference]:
 
     """
     words = config.wake.words
-    models = WakeModels(find_models(config.wake.models_dir), [word.model for word in words])
+    models = WakeModels(
+        find_models(config.wake.models_dir),
+        [word.model for word in words],
+        verifiers=verifierfile.configured(config.wake),
+    )
     rules = WakeRules(
         words=word_rules(config.wake, config.wake.sensitivity, EVERY_WORD),
         near_miss=config.wake.near_miss,

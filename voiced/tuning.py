@@ -13,13 +13,14 @@ import numpy as np
 
 from voiced.config import Config
 from voiced.core.chart import Line, chart
-from voiced.core.frames import FRAME, STEP, Samples
+from voiced.core.frames import STEP
 from voiced.core.tuning import ALLOWED_PER_HOUR, PATIENCE, Point, Scores, proposed, sweep
 from voiced.core.wake import WordRule, usual_rule
 from voiced.edge.models import find_models
 from voiced.edge.soundfile import read_wav
 from voiced.edge.wakemodel import WakeModels
 from voiced.errors import SoundFileError, VoicedError
+from voiced.recordings import positives, with_room
 
 ENOUGH_HOURS = 0.5
 """Sound without the word from which false accepts per hour mean something."""
@@ -110,9 +111,9 @@ def tune(config: Config, directory: Path, *, say: Callable[[str], None] = lambda
     """
     words = [word.model for word in config.wake.words]
     bad: dict[str, str] = {}
-    positives = _positives(directory / "positive", words, bad)
+    with_it_by_word = positives(directory / "positive", words, bad)
     negatives = sorted((directory / "negative").rglob("*.wav"))
-    if not any(positives.values()) and not negatives:
+    if not any(with_it_by_word.values()) and not negatives:
         raise VoicedError(
             f"{directory}: there are no recordings; put WAV files with the wake word into {directory}/positive/"
             f"{words[0] if words else 'WORD'}, and others, the longer the better, into {directory}/negative"
@@ -121,7 +122,7 @@ def tune(config: Config, directory: Path, *, say: Callable[[str], None] = lambda
     without = [scores for _, scores in _scored(models, negatives, bad, say)]
     tuned = []
     for index, word in enumerate(config.wake.words):
-        with_it = [scores[:, index] for _, scores in _scored(models, positives[word.model], bad, say)]
+        with_it = [scores[:, index] for _, scores in _scored(models, with_it_by_word[word.model], bad, say)]
         if not with_it:
             bad.setdefault(str(directory / "positive" / word.model), "there is no recording to tune the word with")
             continue
@@ -136,18 +137,6 @@ def _tuned(rule: WordRule, positives: Sequence[Scores], negatives: Sequence[Scor
     return Tuned(rule.word, points, now, proposed(points))
 
 
-def _positives(directory: Path, words: Sequence[str], bad: dict[str, str]) -> dict[str, list[Path]]:
-    """Return the recordings of each word."""
-    found = {word: sorted((directory / word).rglob("*.wav")) for word in words}
-    for path in sorted(directory.glob("*.wav")):
-        owners = [word for word in words if path.stem.startswith(word)] or (list(words) if len(words) == 1 else [])
-        if owners:
-            found[max(owners, key=len)].append(path)
-        else:
-            bad[str(path)] = f"which word is it? Put it into {directory}/WORD"
-    return found
-
-
 def _scored(
     models: WakeModels, paths: Sequence[Path], bad: dict[str, str], say: Callable[[str], None]
 ) -> Iterator[tuple[Path, Scores]]:
@@ -160,28 +149,9 @@ def _scored(
             bad[str(path)] = str(exc).removeprefix(f"{path}: ")
             continue
         models.reset()
-        rows = np.array(models(_with_room(sound, before)))
+        rows = np.array(models(with_room(sound, before)))
         say(f"{path}: {len(sound) / 16_000:.1f} s, highest {rows[before:].max():.2f}")
         yield path, rows[before:]
-
-
-def _with_room(sound: Samples, steps: int) -> Samples:
-    """Return a recording with its own quietest moment before it, so that the models are warm, and in whole steps."""
-    piece = _quietest(sound)
-    lead = np.resize(piece, steps * STEP)
-    fill = np.resize(piece, -len(sound) % STEP)
-    return np.concatenate((lead, sound, fill, np.resize(piece, 5 * STEP)))
-
-
-def _quietest(sound: Samples) -> Samples:
-    """Return the quietest 200 ms."""
-    length = 10 * FRAME
-    if len(sound) < 2 * length:
-        return np.zeros(length, np.int16)
-    frames = sound[: len(sound) // FRAME * FRAME].reshape(-1, FRAME).astype(np.float64)
-    power = np.convolve(np.mean(frames**2, axis=1), np.ones(10), "valid")
-    start = int(np.argmin(power)) * FRAME
-    return sound[start : start + length]
 
 
 def _as_json(point: Point) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """The wake models: sound in steps, scores out. Runs openWakeWord's models on numpy; odd ones on onnxruntime."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self, TypeAlias
 
 import numpy as np
 
 from voiced.core.frames import STEP, Samples
+from voiced.core.verifier import CONSULTED, Verifier
 from voiced.edge import selfcheck
 from voiced.edge.classifier import Classifier, missing_operators
 from voiced.edge.features import COLD_EMBEDDINGS, EMBEDDING, Embedding, Floats, Mel
@@ -30,9 +31,20 @@ class _Word:
     window: int
     """Embeddings it looks at, the newest last."""
     classify: Classify
+    verifier: Verifier | None = None
+    """Second opinion: whose voice it was."""
+    limit: float = 0.0
+    """Least probability of the verifier, else the score is 0."""
 
     def score(self, embeddings: Floats) -> float:
-        """Return the score for ``window`` embeddings.
+        """Return the score for ``window`` embeddings; 0 if it was another voice than the verifier's."""
+        score = self.base(embeddings)
+        if self.verifier is not None and score >= CONSULTED and self.verifier(embeddings) < self.limit:
+            return 0.0
+        return score
+
+    def base(self, embeddings: Floats) -> float:
+        """Return the score, whoever said it.
 
         Of a model with several classes the first is "none of these" (openWakeWord's timer); the best other one counts.
         """
@@ -46,6 +58,7 @@ class WakeModels:
     Args:
         models: What :func:`voiced.edge.models.find_models` found.
         words: Names of the wake words, in the order of the scores.
+        verifiers: Of words that one person's voice alone may say, with the probability to reach.
 
     Raises:
         ModelError: If a model is missing, broken, or needs onnxruntime where that is not installed; and if this machine
@@ -53,22 +66,33 @@ class WakeModels:
 
     """
 
-    def __init__(self, models: Models, words: Sequence[str]) -> None:
+    def __init__(
+        self,
+        models: Models,
+        words: Sequence[str],
+        *,
+        verifiers: Mapping[str, tuple[Verifier, float]] | None = None,
+    ) -> None:
         mel, embedding = models.feature(MEL), models.feature(EMBEDDING_MODEL)
         self._mel = Mel(read(mel.check()))
         self._embedding = Embedding(read(embedding.check()))
         if mel.expected and embedding.expected:
             selfcheck.check_features(lambda step: self._embedding(self._mel(step))[0])
-        self._words = tuple(_load(models.word(name)) for name in words)
+        self._words = tuple(_verified(_load(models.word(name)), verifiers or {}) for name in words)
         self._window = max((word.window for word in self._words), default=1)
         self.reset()
 
     def twin(self) -> Self:
-        """Return another with the same weights and a memory of its own, just reset."""
+        """Return another with the same weights and a memory of its own, just reset; it takes any voice."""
         twin = copy(self)
         twin._mel, twin._embedding = self._mel.twin(), self._embedding.twin()  # noqa: SLF001 - of its own kind
+        twin._words = tuple(replace(word, verifier=None) for word in self._words)  # noqa: SLF001 - as above
         twin.reset()
         return twin
+
+    def looked_at(self, index: int) -> Floats:
+        """Return the embeddings that the last score of a word was made of, shape (window, 96), by its place."""
+        return self._history[-self._words[index].window :].copy()
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -104,6 +128,18 @@ class WakeModels:
             word.score(self._history[-word.window :]) if self._steps > COLD_EMBEDDINGS + word.window else 0.0
             for word in self._words
         )
+
+
+def _verified(word: _Word, verifiers: Mapping[str, tuple[Verifier, float]]) -> _Word:
+    if word.name not in verifiers:
+        return word
+    verifier, limit = verifiers[word.name]
+    if verifier.weights.shape != (word.window, EMBEDDING):
+        raise ModelError(
+            f'the verifier of "{word.name}" was trained for a model that looks at {len(verifier.weights)} embeddings, '
+            f"not {word.window}; train it again: voiced wake verify DIR"
+        )
+    return replace(word, verifier=verifier, limit=limit)
 
 
 def _load(model: Model) -> _Word:
