@@ -81,6 +81,8 @@ def test_words_heard_are_told_up_to_the_cut() -> None:
     assert said.heard({("i2", 0): 1_000}) == "One two three four"  # the first, before a silence
     assert said.heard({("i1", 0): 800, ("i2", 0): 600}) == "One two three…"
     assert said.heard({("i1", 0): 800, ("i2", 0): 0}) == "One two …"
+    assert answer(words("i1", "One."), words("i2", "Two.")).text == "One. Two."
+    assert answer(words("i1", "On"), words("i1", "e.")).text == "One."
     assert said.heard({("i1", 0): 300, ("i2", 0): 0}) == "One…"
     assert said.heard({("i1", 0): 10, ("i2", 0): 0}) == ""
     assert said.heard({}) == ""

@@ -14,6 +14,8 @@ import base64
 import json
 import random
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -23,25 +25,28 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tests.bench import device, wire
 from tests.bench.rig import Rig, at_work
 from tests.mosquitto import eventually
 from tests.recordings import NOTES, SOUNDS, load, noise
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.core.likeness import best_match
+from voiced.core.uplink import RING_S
 from voiced.edge.resample import resample
 from voiced.edge.soundfile import WavWriter
 from voiced.simulator import Scenario, Turn
 from voiced.simulator.recording import Recording
 
-MESSAGES = (
-    ("The garden gate is open and the lamp is on.", 900),
-    ("Tomorrow will be cold with a little rain.", 1_100),
-    ("Your next meeting is at nine.", 800),
-)
+MESSAGES = (("The gate is open.", 900), ("Tomorrow will be cold.", 1_100), ("See you at nine.", 800))
 """Text and milliseconds of what is said; each message is an item of its own."""
 
 GAP = SERVICE_RATE // 20
 """Zeros in a row that are silence: 50 ms."""
+
+FADE_MS = 40
+
+NOTICE_S = 6.0
+"""So long somebody speaks at most without being noticed; longer than an answer lasts."""
 
 WHOLE_MS = 85
 """What may be missing at the end of a message that the service keeps as it is."""
@@ -76,8 +81,10 @@ class Figures:
     remembered: int = 0
     told: int = 0
     interruptions: int = 0
+    too_late: int = 0
     gaps: int = 0
     own: list[float] = field(default_factory=list)
+    device: list[float] = field(default_factory=list)
     lost: int = 0
 
 
@@ -99,9 +106,14 @@ def measure(*, quick: bool) -> dict[str, Any]:
         "memory_equals_heard": figures.remembered,
         "text_told_equals_heard": figures.told,
         "own_share_p95_ms": _p95(sorted(figures.own)),
+        **wire.measure(quick=quick),
         "lost_samples": figures.lost,
         "gaps_in_answers": figures.gaps,
+        "device_p95_ms": _p95(figures.device),
+        "device_reference": "sound given to the same PortAudio by a program that does nothing else",
+        "ratio_mqtt_stop_to_fade_and_device": _ratio(silence["mqtt"], figures.device),
         "medians_ms": {kind: round(statistics.median(values), 1) for kind, values in silence.items() if values},
+        "not_noticed_in_time": figures.too_late,
         "trials": {kind: len(values) for kind, values in silence.items()} | {"own_share": len(figures.own)},
         "seconds": round(time.monotonic() - began, 1),
     }
@@ -111,15 +123,20 @@ def _p95(ordered: list[float]) -> float | None:
     return round(ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))], 1) if ordered else None
 
 
+def _ratio(silence: list[float], device_ms: list[float]) -> float:
+    return round(statistics.median(silence) / (FADE_MS + statistics.median(device_ms)), 2)
+
+
 async def _all(figures: Figures, *, quick: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="sounds-") as name:
         scenario, sounds = _scenario(Path(name))
         async with at_work(scenario, CONFIGURATION) as rig:
+            figures.device = await asyncio.to_thread(_device, rig, 10 if quick else 40)
             for number in range(3 if quick else 12):
                 await _converse(rig, figures, number)
             await _interrupt_often(rig, figures, sounds, "mqtt", 8 if quick else 200)
             await _interrupt_often(rig, figures, sounds, "word", 3 if quick else 20)
-            await _interrupt_often(rig, figures, sounds, "voice", 3 if quick else 20)
+            await _interrupt_often(rig, figures, sounds, "voice", 2 if quick else 10)
 
 
 def _scenario(folder: Path) -> tuple[Scenario, list[Samples]]:
@@ -132,7 +149,9 @@ def _scenario(folder: Path) -> tuple[Scenario, list[Samples]]:
         with WavWriter(path) as file:
             file.write(sounds[-1])
         messages.append({"assistant": text, "sound": str(path)})
-    turn = Turn.model_validate({**messages[0], "more": messages[1:], "think_ms": 20, "transcription_delay_ms": 10})
+    turn = Turn.model_validate(
+        {"user": "Go on.", **messages[0], "more": messages[1:], "think_ms": 20, "transcription_delay_ms": 10}
+    )
     return Scenario(turns=(turn,), when_over="repeat", pace=8), sounds
 
 
@@ -144,7 +163,9 @@ async def _interrupt_often(rig: Rig, figures: Figures, sounds: list[Samples], ki
     moments = random.Random(f"when/{kind}")  # noqa: S311 - moments, no secrets
     total_s = sum(map(len, sounds)) / SERVICE_RATE
     wanted = len(figures.to_silence[kind]) + times
-    while len(figures.to_silence[kind]) < wanted:
+    for _ in range(3 * times):
+        if len(figures.to_silence[kind]) >= wanted:
+            break
         latest = {"mqtt": total_s - 0.15, "word": 0.8, "voice": 1.2}[kind]
         await _interrupt(rig, figures, sounds, kind, moments.uniform(0.0, latest))
 
@@ -152,15 +173,15 @@ async def _interrupt_often(rig: Rig, figures: Figures, sounds: list[Samples], ki
 async def _interrupt(rig: Rig, figures: Figures, sounds: list[Samples], kind: Kind, after_s: float) -> None:
     mark = rig.speaker.end
     turns = len(rig.events("event/turn"))
-    # Where the service hears the person, the voice would be quicker than the word.
-    await rig.command("ask", text="Go on.", listen_after=kind != "word")
-    await eventually(lambda: rig.speaker.since(mark).any(), "the answer")
+    await _begin(rig, kind, mark)
     session = rig.simulator.sessions[-1]
     created = len(session.sent("response.created"))
     await asyncio.sleep(after_s)
     decided = await _strike(rig, kind)
     await eventually(lambda: not rig.speaker.since(rig.speaker.end - 2 * GAP).any(), "silence")
-    if (last := _silence(rig, mark, decided)) is None:  # a busy machine decides too late
+    last = None if decided is None else _silence(rig, mark, decided)
+    if decided is None or last is None:  # a busy machine decides when the answer is over
+        figures.too_late += 1
         await _rest(rig)
         return
     await eventually(
@@ -182,6 +203,22 @@ async def _interrupt(rig: Rig, figures: Figures, sounds: list[Samples], kind: Ki
         await _rest(rig)
 
 
+async def _begin(rig: Rig, kind: Kind, mark: int) -> None:
+    """Let an answer begin."""
+
+    def answers() -> bool:
+        return bool(rig.speaker.since(mark).any())
+
+    if kind == "voice":  # in a room that is quiet, or it could be a television
+        await asyncio.sleep(RING_S)
+        with rig.bed.start_playing(_spoken(SAID), MICROPHONE_RATE):
+            await eventually(answers, "the answer")
+        return
+    # Where the service hears the person, the voice would be quicker than the word.
+    await rig.command("ask", text="Go on.", listen_after=kind == "mqtt")
+    await eventually(answers, "the answer")
+
+
 async def _rest(rig: Rig) -> None:
     """End the conversation, if there is one, and wait until the last of it was heard."""
     await rig.command("end")
@@ -189,15 +226,18 @@ async def _rest(rig: Rig) -> None:
     await eventually(lambda: not rig.speaker.since(rig.speaker.end - 4 * GAP).any(), "silence")
 
 
-async def _strike(rig: Rig, kind: Kind) -> float:
-    """Interrupt; return the moment from which silence is awaited."""
+async def _strike(rig: Rig, kind: Kind) -> float | None:
+    """Interrupt; return the moment from which silence is awaited; ``None`` if nobody took notice."""
     match kind:
         case "mqtt":
             return await rig.command("stop")
         case "word":
             wakes = len(rig.events("event/wake"))
             with rig.bed.start_playing(_spoken("alexa_1"), MICROPHONE_RATE):
-                await eventually(lambda: len(rig.events("event/wake")) > wakes, "the word")
+                try:
+                    await eventually(lambda: len(rig.events("event/wake")) > wakes, "the word", NOTICE_S)
+                except AssertionError:
+                    return None
             told = rig.events("event/wake")[wakes]["time"]
             decided = datetime.fromisoformat(told).timestamp()
             return decided - time.time() + time.monotonic()
@@ -205,8 +245,11 @@ async def _strike(rig: Rig, kind: Kind) -> float:
             session = rig.simulator.sessions[-1]
             before = len(session.sent("input_audio_buffer.speech_started"))
             with rig.bed.start_playing(_spoken("negative_1"), MICROPHONE_RATE):
-                await session.wait_for("input_audio_buffer.speech_started", before + 1)
-                await asyncio.sleep(0.3)
+                try:
+                    await session.wait_for("input_audio_buffer.speech_started", before + 1, timeout_s=NOTICE_S)
+                except TimeoutError:
+                    return None
+                await asyncio.sleep(0.5)  # it goes on, or it would be nothing
             starts = [f for f in session.server_frames if f.event["type"] == "input_audio_buffer.speech_started"]
             return starts[before].at
 
@@ -239,8 +282,7 @@ def _judge(
     figures.gaps += sum(1 for hole in holes if sounding[hole + 1] - sounding[hole] > 24)
     played = len(sounding)
     everything = np.concatenate(sounds)
-    fade = SERVICE_RATE * 40 // 1000
-    exact = played - fade
+    exact = played - SERVICE_RATE * FADE_MS // 1000
     if exact > 0 and not np.array_equal(heard[first : first + exact], everything[:exact]):
         figures.gaps += 1
     heard_text, kept_text, at = "", "", 0
@@ -270,6 +312,27 @@ def _words(text: str, share: float) -> str:
         heard += f"{word} "
         at = end + 1
     return heard
+
+
+def _device(rig: Rig, times: int) -> list[float]:
+    """Return what the device alone takes, in milliseconds."""
+    mark = rig.speaker.end
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.device", str(times)],
+        env=rig.bed.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    given = [float(line) for line in done.stdout.split()]
+    heard = rig.speaker.since(mark) == device.LOUD
+    starts = np.flatnonzero(heard & ~np.append(False, heard[:-1]))
+    # A sound in two pieces is a dry device, not two sounds.
+    first = [
+        int(start) for start, gap in zip(starts, np.diff(starts, prepend=-SERVICE_RATE), strict=True) if gap > 4_800
+    ]
+    return sorted(1000 * (rig.speaker.when(mark + at) - when) for at, when in zip(first, given, strict=True))
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------

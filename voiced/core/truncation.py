@@ -5,7 +5,7 @@ what was sent may never sound: it is taken out of the service's memory, item by 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
@@ -75,7 +75,7 @@ class Answer:
     @property
     def text(self) -> str:
         """All that is said in it."""
-        return "".join(part.text for part in self.parts.values())
+        return _joined((name, part.text) for name, part in self.parts.items())
 
     def heard(self, heard: Mapping[Part, int]) -> str:
         """Return what was heard of the text, with an ellipsis where it was cut.
@@ -84,11 +84,12 @@ class Answer:
             heard: As in :meth:`truncations`. What came before all that is named there was heard long ago.
 
         """
-        told = ""
+        pieces: list[tuple[Part, str]] = []
         is_long_ago = bool(heard)
         for name, part in self.parts.items():
             is_long_ago = is_long_ago and name not in heard
-            told += part.text if is_long_ago else part.heard(heard.get(name, 0))
+            pieces.append((name, part.text if is_long_ago else part.heard(heard.get(name, 0))))
+        told = _joined(pieces)
         return told if told == self.text or not told else f"{told}…"
 
     def truncations(self, heard: dict[Part, int], items: Sequence[str] = ()) -> tuple[wire.ClientEvent, ...]:
@@ -124,3 +125,13 @@ class Answer:
         if is_whole and heard_ms >= most:
             return None
         return wire.TruncateItem(*part, min(heard_ms, most))
+
+
+def _joined(pieces: Iterable[tuple[Part, str]]) -> str:
+    """Return the texts one after the other, with a space between two messages."""
+    told, before = "", ""
+    for (item_id, _), text in pieces:
+        is_one = item_id == before or not told or not text or told[-1].isspace() or text[0].isspace()
+        told += text if is_one else f" {text}"
+        before = item_id
+    return told
