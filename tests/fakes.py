@@ -134,6 +134,7 @@ class InstantSpeaker:
     def __init__(self, *, holds: bool = False) -> None:
         self.holds = holds
         self.problem: str | None = None
+        self.underruns = 0
         self.notify: Callable[[PlayoutEvent], None] = lambda _: None
         self.played: list[tuple[str, int, bytes]] = []
         self.chimes = 0

@@ -67,6 +67,10 @@ class Probe:
             self._program.stdin.close()
         return self._program.wait(15)
 
+    def signal(self, number: int) -> None:
+        """Send a signal."""
+        self._program.send_signal(number)
+
     def send(self, *words: object) -> None:
         """Send a command."""
         assert self._program.stdin

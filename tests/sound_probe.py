@@ -1,7 +1,8 @@
 """A program that opens microphone and speaker as the daemon does, obeys lines on stdin, and tells all in JSON.
 
 ``python -m tests.sound_probe RECORDING [--input X] [--output X] [...]``; lines in:
-``play ITEM INDEX WAV``, ``chime KIND``, ``cut``, ``volume N``, ``report``. The end of stdin ends it.
+``play ITEM INDEX WAV``, ``chime KIND``, ``cut``, ``pause``, ``resume``, ``volume N``, ``report``. The end of stdin
+ends it.
 The microphone's frames go to RECORDING as raw 16-bit samples, and lost sound as zeros.
 """
 
@@ -68,6 +69,10 @@ def obey(line: str, microphone: SoundcardMicrophone, speaker: Speaker) -> None:
             speaker.chime(chime(kind))
         case ["cut"]:
             tell(cut=[[*part, ms] for part, ms in speaker.cut().items()])
+        case ["pause"]:
+            speaker.pause()
+        case ["resume"]:
+            speaker.resume()
         case ["volume", percent]:
             speaker.volume(int(percent))
         case ["report"]:

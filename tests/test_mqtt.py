@@ -51,8 +51,8 @@ KEYS = {
     "wake": "time wake_word score threshold action",
     "turn": "id turn session time source wake_word outcome user assistant latency_ms tools usage cost error",
     "usage": "since turns sessions tokens cost uploaded_s",
-    "health": "time problems cloud microphone speaker overruns rss_mb cpu_percent cpu_temperature mqtt last_error wake"
-    " echo",
+    "health": "time problems cloud microphone speaker overruns underruns rss_mb cpu_percent cpu_temperature mqtt"
+    " last_error wake echo",
     "info": "contract id version started host platform provider model base_topic wake_words voices personas features",
     "event/wake": "event_type time wake_word score source threshold action",
     "event/session": "event_type time session reason turns",
@@ -184,6 +184,7 @@ SAMPLES = [
         microphone="silent",
         speaker="missing",
         overruns=3,
+        underruns=2,
         rss_mb=88.5,
         cpu_percent=4.2,
         cpu_temperature=51.0,

@@ -220,7 +220,11 @@ async def _watch(house: House, supervisor: Supervisor) -> None:
         house.reports.problem("mqtt", None if is_away else house.broker.problem)
         due = now - last_health >= HEALTH_S
         house.reports.health(
-            overruns=house.microphone.overruns, echo=house.echo.health, vetoed=house.daemon.vetoed, always=due
+            overruns=house.microphone.overruns,
+            underruns=house.speaker.underruns,
+            echo=house.echo.health,
+            vetoed=house.daemon.vetoed,
+            always=due,
         )
         if due:
             last_health = now

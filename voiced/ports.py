@@ -126,6 +126,10 @@ class Speaker(Protocol):
     def problem(self) -> str | None:
         """What is wrong now, as a sentence; ``None`` while it can play."""
 
+    @property
+    def underruns(self) -> int:
+        """How often it had nothing to play in the midst of it, since the start."""
+
     def play(self, item_id: str, content_index: int, pcm: bytes, *, announced: bool = False) -> None:
         """Queue sound of an answer; ``announced``: as loud as announcements are."""
 

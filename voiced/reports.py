@@ -188,11 +188,14 @@ class Reports:
         self._stale |= cloud != self.cloud
         self.cloud = cloud
 
-    def health(self, *, overruns: int, echo: payloads.EchoHealth, vetoed: int = 0, always: bool = False) -> None:
+    def health(
+        self, *, overruns: int, echo: payloads.EchoHealth, underruns: int = 0, vetoed: int = 0, always: bool = False
+    ) -> None:
         """Publish ``health`` if something changed, or ``always``.
 
         Args:
             overruns: How often sound was lost since the start.
+            underruns: How often the speaker ran dry since then.
             echo: How the speaker's sound is kept out of the microphone's.
             vetoed: Wakes dropped since then because the speaker said the word.
             always: Even if nothing changed.
@@ -211,6 +214,7 @@ class Reports:
                 "microphone": "missing" if "microphone" in self._problems else "ok",
                 "speaker": "missing" if "speaker" in self._problems else "ok",
                 "overruns": overruns,
+                "underruns": underruns,
                 "rss_mb": usage.rss_mb,
                 "cpu_percent": usage.cpu_percent,
                 "cpu_temperature": usage.temperature,

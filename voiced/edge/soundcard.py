@@ -64,6 +64,7 @@ class Stream:
             self._room = 0 if kind == "input" else int(stream.write_available)
         self._available = 0
         self._is_fed = False
+        self._looked = time.monotonic()
 
     @property
     def available(self) -> int:
@@ -102,7 +103,8 @@ class Stream:
             return
         spread = np.repeat(samples, self._channels) if self._channels > 1 else samples
         # ALSA's plug-in for PulseAudio tells nobody that it ran dry.
-        ran_dry = self._is_fed and self._available >= self._room
+        since_s = time.monotonic() - self._looked
+        ran_dry = self._is_fed and self.queued <= since_s * self.rate
         with self._card.limit(CALL_LIMIT_S, f"writing to {self._name}"):
             underflowed = bool(self._stream.write(spread.tobytes()))
         self.faults += underflowed or ran_dry
@@ -129,6 +131,7 @@ class Stream:
             with self._card.limit(CALL_LIMIT_S, f"waiting for {self._name}"):
                 stream = self._stream
                 self._available = int(stream.read_available if self._kind == "input" else stream.write_available)
+                self._looked = time.monotonic()
             if self._available >= length:
                 return
             if time.monotonic() > end:

@@ -313,6 +313,8 @@ class Health(Payload):
     speaker: Literal["ok", "missing"]
     overruns: Count = 0
     """How often sound was lost since the start."""
+    underruns: Count = 0
+    """How often the speaker had nothing to play in the midst of it, since the start."""
     rss_mb: Amount
     cpu_percent: Amount
     cpu_temperature: float | None = None
