@@ -204,6 +204,7 @@ class Diary:
     disk_problem: str | None = None
     health: BrokerHealth = field(default_factory=BrokerHealth)
     kept: dict[str, str] = field(default_factory=dict)
+    shouted: list[tuple[str, str]] = field(default_factory=list)
     told: list[tuple[str, str]] = field(default_factory=list)
     answers: list[tuple[str, str, bytes | None]] = field(default_factory=list)
     republished: list[tuple[str, ...]] = field(default_factory=list)
@@ -220,6 +221,11 @@ class Diary:
 
     def deliver(self, topic: str, payload: str, *, parcel: str) -> None:
         self.tell(topic, payload)
+
+    def shout(self, topic: str, payload: str) -> bool:
+        self.shouted.append((topic, payload))
+        self._note(topic, payload)
+        return self.connected
 
     def answer(self, topic: str, payload: str, correlation: bytes | None) -> None:
         self.answers.append((topic, payload, correlation))

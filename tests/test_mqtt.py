@@ -60,6 +60,8 @@ KEYS = {
         "event_type id turn session time source wake_word outcome user assistant latency_ms tools usage cost error"
     ),
     "event/error": "event_type time code message",
+    "house/+/claim": "unit word quality talking",
+    "house/+/speaking": "unit speaking",
     "response": "id action ok result error time",
 }
 RETAINED = {"availability", "state", "settings", "wake", "turn", "usage", "health", "info"}
@@ -213,6 +215,8 @@ SAMPLES = [
     mqtt.SessionEvent(event_type="ended", time=NOON, session="sess_1", reason="no_speech", turns=2),
     mqtt.TurnEvent(event_type="started", id="sess_1-1", turn=1, session="sess_1", time=NOON, source="wake_word"),
     mqtt.ErrorEvent(event_type="error", time=NOON, code="refused", message="The service said no."),
+    mqtt.payloads.HouseClaim(unit="kitchen", word="hey_jarvis", quality=0.9),
+    mqtt.payloads.HouseSpeaking(unit="kitchen", speaking=True),
     mqtt.failed(None, CommandError("No.", code="busy"), NOON),
     mqtt.succeeded(Ping(OURS), NOON, {"version": "0.1.0"}),
 ]
@@ -245,7 +249,7 @@ def test_a_time_without_zone_is_refused() -> None:
 
 def test_retained_are_states_and_nothing_else() -> None:
     assert {topic.name for topic in mqtt.TABLE if topic.retain} == RETAINED
-    assert all(topic.qos == 1 for topic in mqtt.TABLE)
+    assert {topic.name for topic in mqtt.TABLE if topic.qos == 0} == {"house/+/claim", "house/+/speaking"}
 
 
 def test_subscriptions_are_commands_only() -> None:

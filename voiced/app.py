@@ -327,6 +327,7 @@ class Daemon:
         self._attention.adjust(word_rules(self._config.wake, settings.wake_sensitivity, settings.wake_word))
 
     def _tell_state(self) -> None:
+        self._desk.household.notice(self._state)
         self._reports.state(
             self._state,
             self._desk.settings,

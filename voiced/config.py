@@ -260,6 +260,17 @@ class MqttConfig(Section):
         return self
 
 
+class HouseConfig(Section):
+    """``[house]``: other units at the same broker."""
+
+    together: Annotated[str, Field(pattern=r"^[a-z0-9_-]*$", max_length=64)] = "house"
+    """Units of one name hear each other: one of them answers a wake word, none while another speaks. Empty: alone."""
+    window_ms: int = Field(default=0, ge=0, le=2000)
+    """Wait so long for a unit that heard the word better; 0: the first to hear it answers at once."""
+    groups: tuple[Name, ...] = ()
+    """Commands to ``<base>/group/NAME`` are for this unit, too."""
+
+
 class LogConfig(Section):
     """``[log]``."""
 
@@ -277,6 +288,7 @@ class Config(Section):
     profiles: dict[Name, ProfileConfig] = Field(default_factory=lambda: {"default": ProfileConfig()})
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
     mqtt: MqttConfig = Field(default_factory=MqttConfig)
+    house: HouseConfig = Field(default_factory=HouseConfig)
     log: LogConfig = Field(default_factory=LogConfig)
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from voiced.config import Config
 from voiced.core.effects import ChimeKind
@@ -15,6 +16,7 @@ from voiced.core.states import Asked, Called, Ended, Event, Woken
 from voiced.core.wake import NearMiss, Wake
 from voiced.core.words import is_active, word_named
 from voiced.errors import CommandError, RestartError
+from voiced.household import Household
 from voiced.parts import Parts
 from voiced.reports import Reports
 from voiced.scribe import Scribe
@@ -45,12 +47,19 @@ class Desk:
     """Makes new settings hold; given those before, too."""
     settings: payloads.Settings = field(init=False)
     """Those that hold now."""
+    household: Household = field(init=False)
+    """Other units."""
     _saved: dict[str, object] = field(init=False)
     _topics: Topics = field(init=False)
 
     def __post_init__(self) -> None:
-        mqtt = self.config.mqtt
-        self._topics = Topics(mqtt.base_topic, self.config.device.id, mqtt.discovery_prefix)
+        self._topics = Topics.of(self.config)
+        self.household = Household(
+            config=self.config,
+            broker=self.reports.broker,
+            clock=self.parts.clock,
+            give_way=lambda: self.step(Ended("another_unit")),
+        )
         self._saved = self.parts.settled.load()
         self.settings = remembered(self.config, self._saved)
 
@@ -63,6 +72,8 @@ class Desk:
             RestartError: If it says so.
 
         """
+        if self.household.got(message):
+            return
         try:
             command = parse(message, self._topics)
         except CommandError as exc:
@@ -169,5 +180,8 @@ class Desk:
             self.reports.wake(heard, word.action)
         if isinstance(meaning, payloads.Settings):
             self._change(meaning, ("mute",) if word.action == "mute" else ("volume",))
+        elif isinstance(meaning, Woken) and self.spending.refusal() is None:
+            if self.household.woken(heard, partial(self._call, meaning)) is not None:
+                self.reports.rejected(heard)
         else:
             self._call(meaning)

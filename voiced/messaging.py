@@ -37,6 +37,10 @@ class NoBroker:
     def deliver(self, topic: str, payload: str, *, parcel: str) -> None:
         """Forget it."""
 
+    def shout(self, topic: str, payload: str) -> bool:  # noqa: ARG002 - nobody hears it
+        """Forget it."""
+        return False
+
     def answer(self, topic: str, payload: str, correlation: bytes | None) -> None:
         """Forget it."""
 
@@ -59,7 +63,7 @@ async def open_broker(config: Config, state: Path, parts: AsyncExitStack, *, res
     """
     if not config.mqtt.host:
         return NoBroker()
-    topics = Topics(config.mqtt.base_topic, config.device.id, config.mqtt.discovery_prefix)
+    topics = Topics.of(config)
     device = discovery.Device(
         topics,
         __version__,

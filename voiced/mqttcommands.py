@@ -59,5 +59,4 @@ def remote_control(config: Config, *, leftovers: bool = False) -> RemoteControl:
     """
     if not config.mqtt.host:
         raise CommandError("mqtt.host is empty, and commands reach the daemon over MQTT only", code="unavailable")
-    topics = Topics(config.mqtt.base_topic, config.device.id, config.mqtt.discovery_prefix)
-    return RemoteControl(config.mqtt, topics, leftovers=leftovers)
+    return RemoteControl(config.mqtt, Topics.of(config), leftovers=leftovers)

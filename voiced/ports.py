@@ -273,6 +273,9 @@ class Broker(Protocol):
     def republish(self, names: tuple[str, ...] = ()) -> None:
         """Publish latest values again: those named, or all."""
 
+    def shout(self, topic: str, payload: str) -> bool:
+        """Publish at once or not at all, on a full topic; return whether it is on its way."""
+
     def answer(self, topic: str, payload: str, correlation: bytes | None) -> None:
         """Publish the response to a command, on the full topic it asked for."""
 

@@ -99,6 +99,18 @@ class Reports:
         self.broker.keep("wake", self.last_wake.json_text())
         self._woken(payloads.WakeEvent.model_validate({**heard, "event_type": "detected"}))
 
+    def rejected(self, wake: Wake) -> None:
+        """Publish a wake word that another unit answers, or may have said."""
+        self._woken(
+            payloads.WakeEvent(
+                event_type="rejected",
+                time=self.today(),
+                wake_word=wake.word,
+                score=round(wake.score, 3),
+                threshold=wake.threshold,
+            )
+        )
+
     def near_miss(self, near: NearMiss) -> None:
         """Publish a score that came near the threshold and did not wake."""
         self._near_misses += 1

@@ -5,6 +5,7 @@ import importlib
 import json
 
 BENCHES = (
+    "arbitration",
     "dialogues",
     "ears",
     "faults",

@@ -25,6 +25,7 @@ from voiced.edge.paholink import Link
 
 WITHDRAWN_S = 3.0
 """What Home Assistant needs to take a device out, before it is told of it in another way."""
+SHOUT_S = 2
 FAREWELL_S = 2.0
 """How long leaving waits for the broker's confirmations."""
 
@@ -168,6 +169,12 @@ class MqttBroker:
             self._outbox.keep(kept)
         self._outgoing.deliver(kept)
         self._pump()
+
+    def shout(self, topic: str, payload: str) -> bool:
+        """Publish at once or not at all, on a full topic; return whether it is on its way. Nobody gets it late."""
+        if self._connected:
+            self._link.publish(topic, payload, qos=0, expiry_s=SHOUT_S)
+        return self._connected
 
     def answer(self, topic: str, payload: str, correlation: bytes | None) -> None:
         """Publish the response to a command, on the full topic it asked for."""

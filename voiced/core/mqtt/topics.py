@@ -6,6 +6,7 @@ Subscriptions, publishing, JSON Schemas, the reference in the README and Home As
 from dataclasses import dataclass
 from typing import Literal
 
+from voiced.config import Config
 from voiced.core.mqtt import actions, payloads
 from voiced.core.mqtt.actions import JsonSchema
 from voiced.core.mqtt.payloads import Payload
@@ -22,7 +23,7 @@ class Topic:
     """
 
     name: str
-    direction: Literal["out", "in"]
+    direction: Literal["out", "in", "both"]
     meaning: str
     payload: type[Payload] | None = None
     """Model of the JSON payload; ``None`` where it is plain text, or a command."""
@@ -57,6 +58,8 @@ TABLE = (
     Topic("command", "in", '`{"action": "say", "text": "...", "id": "..."}`'),
     Topic("command/+", "in", "the same, to every voiced", everyone=True),
     Topic("set/+", "in", "the same, to every voiced", everyone=True),
+    Topic("house/+/claim", "both", "this unit answers a wake word", payloads.HouseClaim, qos=0, everyone=True),
+    Topic("house/+/speaking", "both", "this unit speaks, or has done", payloads.HouseSpeaking, qos=0, everyone=True),
 )
 
 
@@ -73,6 +76,16 @@ class Topics:
     id: str
     """``device.id``."""
     discovery_prefix: str = "homeassistant"
+    together: str = ""
+    """``house.together``."""
+    groups: tuple[str, ...] = ()
+    """``house.groups``."""
+
+    @classmethod
+    def of(cls, config: Config) -> "Topics":
+        """Return the topics of a configuration."""
+        mqtt, house = config.mqtt, config.house
+        return cls(mqtt.base_topic, config.device.id, mqtt.discovery_prefix, house.together, house.groups)
 
     @property
     def root(self) -> str:
@@ -100,16 +113,30 @@ class Topics:
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
-        """Filters of all commands."""
-        return tuple(
-            f"{self.base}/all/{topic.name}" if topic.everyone else self.own(topic.name)
-            for topic in TABLE
-            if topic.direction == "in"
-        )
+        """Filters of all commands, and of what other units say."""
+        commands = [topic for topic in TABLE if topic.direction == "in"]
+        filters = [self.own(topic.name) for topic in commands if not topic.everyone]
+        for place in self._places:
+            filters += [f"{self.base}/{place}/{topic.name}" for topic in commands if topic.everyone]
+        if self.together:
+            filters.append(self.household("+"))
+        return tuple(filters)
+
+    def household(self, kind: str) -> str:
+        """Return where units that hear each other say this."""
+        return f"{self.base}/all/house/{self.together}/{kind}"
+
+    def of_household(self, topic: str) -> str | None:
+        """Return what is said on a topic among units that hear each other; ``None``: it is another topic."""
+        return topic.removeprefix(self.household("")) if topic.startswith(self.household("")) else None
+
+    @property
+    def _places(self) -> tuple[str, ...]:
+        return ("all", *(f"group/{group}" for group in self.groups))
 
     def command(self, topic: str) -> str | None:
-        """Return what follows this voiced's prefix, or everybody's, in the name of a command topic."""
-        for prefix in (f"{self.root}/", f"{self.base}/all/"):
+        """Return what follows our prefix, or that of everybody or of a group, in the name of a command topic."""
+        for prefix in (f"{self.root}/", *(f"{self.base}/{place}/" for place in self._places)):
             if topic.startswith(prefix):
                 return topic[len(prefix) :]
         return None
@@ -160,7 +187,7 @@ def contract() -> JsonSchema:
                 "payload": payload_schemas.get(topic.name),
             }
             for topic in TABLE
-            if not topic.everyone
+            if not topic.everyone or topic.direction == "both"
         },
         "commands": {name: {"$schema": _DIALECT, **schema} for name, schema in commands.items()},
     }

@@ -1,0 +1,142 @@
+"""Twenty units hear the same wake word within 200 ms: how many answer, over a real broker that takes its time.
+
+Each unit is what the daemon has: its own connection, household and arbiter, on a clock of its own. mosquitto takes a
+millisecond, so each message is held back a random 5 to 80 ms before the unit takes it. Several houses play at once;
+each wake is a trial. ``added_ms_winner`` is the longest that a unit that goes on answering was held up by the others;
+``broker_gone`` is the smallest share of units that answered in trials without a broker.
+"""
+
+import asyncio
+import logging
+import random
+import shutil
+import tempfile
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.mosquitto import connected
+from voiced.config import Config, DeviceConfig, HouseConfig, MqttConfig
+from voiced.core.mqtt.commands import Message
+from voiced.core.mqtt.topics import Topics
+from voiced.core.wake import Wake
+from voiced.edge.broker import MqttBroker
+from voiced.edge.mosquitto import Mosquitto
+from voiced.household import Household
+
+SPREAD_S = 0.2
+DELAY_S = (0.005, 0.08)
+PAUSE_S = 1.3
+"""Between two trials: what is said about the last one is over."""
+
+
+@dataclass
+class Unit:
+    """One room."""
+
+    config: Config
+    broker: MqttBroker
+    dice: random.Random
+    off_s: float
+    household: Household = field(init=False)
+    woken_at: float = 0.0
+    began: float | None = None
+    gave_way: bool = False
+
+    def __post_init__(self) -> None:
+        self.household = Household(config=self.config, broker=self.broker, clock=self.clock, give_way=self.give_way)
+
+    def clock(self) -> float:
+        return time.monotonic() + self.off_s
+
+    def give_way(self) -> None:
+        self.gave_way = True
+
+    def begin(self) -> None:
+        self.began = time.monotonic()
+
+    def wake(self) -> None:
+        self.woken_at = time.monotonic()
+        self.began, self.gave_way = None, False
+        self.household.woken(Wake("hey_jarvis", self.dice.uniform(0.5, 1.0), 0.5, 0), self.begin)
+
+    @property
+    def answers(self) -> bool:
+        return self.began is not None and not self.gave_way
+
+    async def listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        async for message in self.broker.commands():
+            loop.call_later(self.dice.uniform(*DELAY_S), self.take, message)
+
+    def take(self, message: Message) -> None:
+        assert self.household.got(message)
+
+
+async def trial(units: list[Unit], dice: random.Random) -> list[Unit]:
+    """Let all hear the word; return who answers."""
+    loop = asyncio.get_running_loop()
+    for unit in units:
+        loop.call_later(dice.uniform(0, SPREAD_S), unit.wake)
+    await asyncio.sleep(PAUSE_S)
+    return [unit for unit in units if unit.answers]
+
+
+async def play(units: list[Unit], trials: int, dice: random.Random) -> dict[str, Any]:
+    """Go through the trials of one house."""
+    one, added, begun = 0, 0.0, 0
+    for _ in range(trials):
+        winners = await trial(units, dice)
+        one += len(winners) == 1
+        begun += sum(unit.began is not None for unit in units)
+        added = max([added, *((unit.began or 0) - unit.woken_at for unit in winners)])
+    return {"one": one, "added": added, "begun": begun}
+
+
+async def _measure(folder: Path, *, houses: int, rooms: int, trials: int) -> dict[str, Any]:
+    dice = random.Random(5)  # noqa: S311 - repeatable
+    async with Mosquitto(folder) as mosquitto, AsyncExitStack() as parts:
+        streets: list[list[Unit]] = []
+        listening = []
+        for house in range(houses):
+            streets.append([])
+            for room in range(rooms):
+                config = Config(
+                    device=DeviceConfig(id=f"h{house}-r{room}"),
+                    mqtt=MqttConfig(host="127.0.0.1", port=mosquitto.port),
+                    house=HouseConfig(together=f"h{house}"),
+                )
+                broker = await parts.enter_async_context(MqttBroker(config=config.mqtt, topics=Topics.of(config)))
+                streets[-1].append(Unit(config, broker, dice, off_s=dice.uniform(-1e5, 1e5)))
+        for unit in (unit for units in streets for unit in units):
+            await connected(unit.broker)
+            listening.append(asyncio.create_task(unit.listen()))
+        results = await asyncio.gather(*(play(units, trials, dice) for units in streets))
+        await mosquitto.kill()
+        await asyncio.sleep(PAUSE_S)
+        alone = [len(await trial(units, dice)) for units in streets]
+        for task in listening:
+            task.cancel()
+        await asyncio.gather(*listening, return_exceptions=True)
+    count = houses * trials
+    return {
+        "trials": count,
+        "exactly_one": sum(result["one"] for result in results),
+        "added_ms_winner": round(1000 * max(result["added"] for result in results), 3),
+        "units": rooms,
+        "houses_at_once": houses,
+        "began_per_trial": round(sum(result["begun"] for result in results) / count, 2),
+        "broker_gone": min(alone) / rooms,
+    }
+
+
+def measure(*, quick: bool) -> dict[str, Any]:
+    logging.disable(logging.WARNING)
+    folder = Path(tempfile.mkdtemp())
+    houses, trials = (4, 10) if quick else (10, 100)
+    try:
+        return asyncio.run(_measure(folder, houses=houses, rooms=20, trials=trials))
+    finally:
+        shutil.rmtree(folder)
