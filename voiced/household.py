@@ -56,7 +56,10 @@ class Household:
                 return because
             case Answer(claim, after_s):
                 self._stop_waiting()
-                if self._say("claim", claim) and after_s:
+                if not after_s:
+                    answer()  # first of all: nothing of this may make the person wait
+                    self._say("claim", claim)
+                elif self._say("claim", claim):
                     self._waiting = asyncio.get_running_loop().call_later(after_s, self._begin, answer)
                 else:  # who cannot be heard by others need not wait for them
                     answer()

@@ -56,4 +56,4 @@ def home_assistant(visit: Visit) -> list[Finding]:
 
 def _topics(visit: Visit) -> Topics:
     config = visit.config
-    return Topics(config.mqtt.base_topic, config.device.id, config.mqtt.discovery_prefix)
+    return Topics.of(config)
