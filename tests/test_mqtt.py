@@ -357,6 +357,13 @@ def valid(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
         ("command/say", "5", Say(OURS, "5")),
         ("command/say", '"quoted"', Say(OURS, '"quoted"')),
         ("command/say", '{"text": "hi", "interrupt": true}', Say(OURS, "hi", interrupt=True)),
+        ("command/announce", "Dinner!", mqtt.Announce(OURS, "Dinner!")),
+        (
+            "command/announce",
+            '{"text": "Fire!", "chime": "OFF", "priority": "high", "interrupt": true}',
+            mqtt.Announce(OURS, "Fire!", chime=False, urgent=True, interrupt=True),
+        ),
+        ("command/cancel_announcements", "PRESS", mqtt.CancelAnnouncements(OURS)),
         ("command/ask", "what?", Ask(OURS, "what?")),
         (
             "command/ask",
@@ -395,7 +402,12 @@ def test_commands_are_understood(topic: str, payload: str, command: mqtt.Command
 @pytest.mark.parametrize(
     ("topic", "payload", "code", "says"),
     [
-        ("command/fly", "", "unknown_action", "known are listen, stop, end, new_conversation, say, ask, restart, ping"),
+        (
+            "command/fly",
+            "",
+            "unknown_action",
+            "known are listen, stop, end, new_conversation, say, announce, cancel_announcements, ask, restart, ping",
+        ),
         ("command/set", "{}", "unknown_action", "no action set"),
         ("command", '{"action": "fly"}', "unknown_action", "no action fly"),
         ("command", "", "invalid", '"action" is missing'),
@@ -409,6 +421,8 @@ def test_commands_are_understood(topic: str, payload: str, command: mqtt.Command
         ("command/say", '{"text": "x", "interrupt": "perhaps"}', "invalid", "send ON or OFF"),
         ("command/say", '{"text": "x", "interrupt": []}', "invalid", "send ON or OFF"),
         ("command/say", '{"text": "\\ud800"}', "invalid", "surrogate"),
+        ("command/announce", '{"text": "x", "priority": 1}', "invalid", 'send "normal" or "high"'),
+        ("command/announce", '{"text": "x", "priority": "now"}', "invalid", 'send "normal" or "high"'),
         ("command/say", "a\0b", "invalid", "NUL"),
         ("command/say", "x" * 8_001, "invalid", "at most 8000"),
         ("command/say", "x" * 65_537, "invalid", "more than 65536 bytes"),

@@ -5,6 +5,7 @@ Only :meth:`Daemon.decide` changes the state of the conversation; everything els
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -52,7 +53,7 @@ logger = logging.getLogger(__name__)
 WARM_S = 60.0
 """Between two looks at the token."""
 
-News: TypeAlias = Event | PlayoutEvent | Heard | commands.Message
+News: TypeAlias = Event | PlayoutEvent | Heard | commands.Message | Callable[[], None]
 """Whatever is posted to the task that decides."""
 
 
@@ -106,6 +107,7 @@ class Daemon:
             parts=parts,
             spending=self.spending,
             step=self._step,
+            later=self.post,
             chime=self._hands.chime,
             apply=self._apply,
         )
@@ -231,6 +233,8 @@ class Daemon:
 
     def _take(self, news: News) -> None:
         match news:
+            case _ if callable(news):
+                news()
             case commands.Message():
                 self._desk.obey(news)
             case Wake() | NearMiss():
@@ -327,7 +331,7 @@ class Daemon:
         self._attention.adjust(word_rules(self._config.wake, settings.wake_sensitivity, settings.wake_word))
 
     def _tell_state(self) -> None:
-        self._desk.household.notice(self._state)
+        self._desk.notice(self._state)
         self._reports.state(
             self._state,
             self._desk.settings,

@@ -128,7 +128,7 @@ def _stop(options: argparse.Namespace) -> int:
 
 
 def _speak(options: argparse.Namespace) -> int:
-    _remote(options, "say", text=" ".join(options.text), patience_s=ANSWER_S)
+    _remote(options, options.name, text=" ".join(options.text), patience_s=ANSWER_S)
     return 0
 
 
@@ -315,6 +315,7 @@ def _parser() -> argparse.ArgumentParser:
     add("devices", _devices, "list microphones and speakers").add_argument("--json", action="store_true")
     for name, command, meaning in (
         ("say", _speak, "have a running daemon speak a text"),
+        ("announce", _speak, "the same with a chime, once nothing else is going on"),
         ("ask", _ask, "send a text and play or print the answer"),
     ):
         made = add(name, command, meaning)

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from voiced.config import Config
+from voiced.core.announcements import Announcements
 from voiced.core.effects import ChimeKind
 from voiced.core.mqtt import commands, payloads
 from voiced.core.mqtt.parsing import parse
 from voiced.core.mqtt.topics import Topics
 from voiced.core.orders import order, spoken
 from voiced.core.settings import changed, outlived, remembered
-from voiced.core.states import Asked, Called, Ended, Event, Woken
+from voiced.core.states import Asked, Called, Ended, Event, Idle, State, Woken
 from voiced.core.wake import NearMiss, Wake
 from voiced.core.words import is_active, word_named
 from voiced.errors import CommandError, RestartError
@@ -41,6 +42,8 @@ class Desk:
     """Knows whether the budget is used up."""
     step: Callable[[Event], None]
     """Takes events for the conversation."""
+    later: Callable[[Callable[[], None]], None]
+    """Has something done by the task that decides, once it comes to that."""
     chime: Callable[[ChimeKind], None]
     """Plays a short sound."""
     apply: Callable[[payloads.Settings, payloads.Settings], None]
@@ -49,6 +52,8 @@ class Desk:
     """Those that hold now."""
     household: Household = field(init=False)
     """Other units."""
+    _announcements: Announcements = field(default_factory=Announcements)
+    _is_busy: bool = False
     _saved: dict[str, object] = field(init=False)
     _topics: Topics = field(init=False)
 
@@ -59,6 +64,7 @@ class Desk:
             broker=self.reports.broker,
             clock=self.parts.clock,
             give_way=lambda: self.step(Ended("another_unit")),
+            later=self.later,
         )
         self._saved = self.parts.settled.load()
         self.settings = remembered(self.config, self._saved)
@@ -91,13 +97,18 @@ class Desk:
                 self.reports.obeyed(command)
             case commands.NewConversation():
                 self._start_over(command)
+            case commands.Announce():
+                self._announce(command)
+            case commands.CancelAnnouncements():
+                self._cancel(command)
             case commands.Restart():
                 self._restart(command)
             case _:
-                self._pass_on(command)
+                self._pass_on(command, self.scribe.asked(command))
 
-    def _pass_on(self, command: commands.Listen | commands.Stop | commands.End | commands.Say | commands.Ask) -> None:
-        request = self.scribe.asked(command)
+    def _pass_on(
+        self, command: commands.Listen | commands.Stop | commands.End | commands.Say | commands.Ask, request: int
+    ) -> None:
         try:
             event = order(
                 command,
@@ -127,6 +138,40 @@ class Desk:
         elif event.request is not None:
             self.scribe.refuse(event.request, CommandError(refusal, code="unavailable"))
         self.chime("error")
+
+    # --- announcements ------------------------------------------------------------------------------------------------
+
+    def notice(self, state: State) -> None:
+        """Take the state of the conversation; what waits for a quiet moment may have come to it."""
+        self.household.notice(state)
+        self._is_busy = not isinstance(state, Idle)
+        if not self._is_busy and self._announcements:
+            self.later(self._speak_next)
+
+    def _announce(self, command: commands.Announce) -> None:
+        if command.interrupt:
+            self._speak(command)
+        elif self._announcements.add(command):
+            self._speak_next()
+        else:
+            why = f"{len(self._announcements)} announcements wait already; cancel_announcements forgets them"
+            self.reports.refused(command, CommandError(why, code="busy"))
+
+    def _speak_next(self) -> None:
+        while not self._is_busy and (command := self._announcements.next()) is not None:
+            self._speak(command)
+
+    def _speak(self, command: commands.Announce) -> None:
+        if command.chime and self.parts.speaker.problem is None:
+            self.chime("wake")
+        said = commands.Say(command.reply, command.text, interrupt=command.interrupt)
+        self._pass_on(said, self.scribe.asked(command))
+
+    def _cancel(self, command: commands.CancelAnnouncements) -> None:
+        waiting = list(self._announcements.all())
+        for announcement in waiting:
+            self.reports.refused(announcement, CommandError("it was cancelled before its turn came", code="failed"))
+        self.reports.obeyed(command, {"cancelled": len(waiting)})
 
     def _start_over(self, command: commands.NewConversation) -> None:
         self.scribe.forget()

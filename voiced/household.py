@@ -28,17 +28,27 @@ class Household:
         config: Who we are, and with whom.
         broker: Carries what is said.
         clock: Monotonic seconds.
+        later: Has something done by the task that decides.
         give_way: Called when another unit answers the word that we have begun to answer.
 
     """
 
-    def __init__(self, *, config: Config, broker: Broker, clock: Clock, give_way: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        *,
+        config: Config,
+        broker: Broker,
+        clock: Clock,
+        give_way: Callable[[], None],
+        later: Callable[[Callable[[], None]], None],
+    ) -> None:
         self._unit = config.device.id
         self._topics = Topics.of(config)
         self._is_alone = not config.house.together
         self._broker = broker
         self._clock = clock
         self._give_way = give_way
+        self._later = later
         self._arbiter = Arbiter(config.device.id, config.house.window_ms / 1000)
         self._is_talking = self._is_speaking = False
         self._waiting: asyncio.TimerHandle | None = None
@@ -101,7 +111,7 @@ class Household:
 
     def _begin(self, answer: Callable[[], None]) -> None:
         self._waiting = None
-        answer()
+        self._later(answer)
 
     def _stop_waiting(self) -> None:
         if self._waiting is not None:

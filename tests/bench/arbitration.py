@@ -12,6 +12,7 @@ import random
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,10 +47,15 @@ class Unit:
     gave_way: bool = False
 
     def __post_init__(self) -> None:
-        self.household = Household(config=self.config, broker=self.broker, clock=self.clock, give_way=self.give_way)
+        self.household = Household(
+            config=self.config, broker=self.broker, clock=self.clock, give_way=self.give_way, later=self.now
+        )
 
     def clock(self) -> float:
         return time.monotonic() + self.off_s
+
+    def now(self, work: Callable[[], None]) -> None:
+        work()
 
     def give_way(self) -> None:
         self.gave_way = True

@@ -261,6 +261,9 @@ async def test_every_service_reaches_the_daemon_and_the_state_follows(tmp_path: 
         await resident.call("notify.send_message", "notify.voiced_kitchen_ask", message='What\'s "up"?\nNow?')
         await eventually(lambda: here.said()["turn"]["user"]["text"] == 'What\'s "up"?\nNow?', "it is asked", 30)
         await eventually(lambda: here.said()["state"]["state"] == "idle", "it is over", 30)
+        await resident.call("notify.send_message", "notify.voiced_kitchen_announce", message="It rains.")
+        await eventually(lambda: here.said()["turn"]["assistant"]["text"] == "It rains.", "it is announced", 30)
+        await eventually(lambda: here.said()["state"]["state"] == "idle", "it is over", 30)
         await resident.call("button.press", "button.voiced_kitchen_listen")
         await here.shows("state", "listening")
         assert await resident.value("conversation") == "on"
@@ -271,7 +274,7 @@ async def test_every_service_reaches_the_daemon_and_the_state_follows(tmp_path: 
         def answers() -> list[dict[str, Any]]:
             return [json.loads(answer) for answer in here.neighbour.on("voiced/kitchen/response")]
 
-        expected = {"set", "say", "ask", "listen", "stop", "end", "new_conversation"}
+        expected = {"set", "say", "announce", "ask", "listen", "stop", "end", "new_conversation"}
         await eventually(lambda: {answer["action"] for answer in answers()} == expected, "all are answered")
         assert all(answer["ok"] for answer in answers()), answers()
         assert await resident.complaints() == []

@@ -241,6 +241,14 @@ ENTITIES = (
         only_if="restarts",
         more={"device_class": "restart"},
     ),
+    Component(
+        "announce",
+        "notify",
+        "Announce",
+        "mdi:bullhorn-variant",
+        command="command/announce",
+        more={"command_template": _TEXT},
+    ),
     Component("ask", "notify", "Ask", "mdi:chat-question", command="command/ask", more={"command_template": _TEXT}),
     Component(
         "say",

@@ -6,7 +6,9 @@
 
 from voiced.core.mqtt.actions import JsonSchema
 from voiced.core.mqtt.commands import (
+    Announce,
     Ask,
+    CancelAnnouncements,
     Command,
     End,
     Get,
@@ -59,9 +61,11 @@ __all__ = [
     "CONTRACT",
     "LARGEST_PAYLOAD",
     "TABLE",
+    "Announce",
     "Ask",
     "Assistant",
     "BrokerHealth",
+    "CancelAnnouncements",
     "Cause",
     "Command",
     "EchoHealth",

@@ -44,6 +44,18 @@ ACTIONS = (
     Action("new_conversation", "end it, and forget what was said"),
     Action("say", "speak a text word for word", {"text": _TEXT, "interrupt": _SWITCH}, text="text"),
     Action(
+        "announce",
+        "the same with a chime, behind what is going on",
+        {
+            "text": _TEXT,
+            "chime": _SWITCH,
+            "priority": {"enum": ["normal", "high", None]},
+            "interrupt": _SWITCH,
+        },
+        text="text",
+    ),
+    Action("cancel_announcements", "forget those that wait"),
+    Action(
         "ask",
         "take a text as what the person said, speak the answer",
         {

@@ -99,6 +99,26 @@ class Say:
 
 
 @dataclass(frozen=True, slots=True)
+class Announce:
+    """Speak a text word for word, with a chime, once nothing else is going on."""
+
+    reply: Reply
+    text: str
+    chime: bool = True
+    urgent: bool = False
+    """Whether it goes before others that wait."""
+    interrupt: bool = False
+    """Whether it waits for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAnnouncements:
+    """Forget the announcements that wait."""
+
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """Take a text as what the person said, and speak the answer."""
 
@@ -156,7 +176,20 @@ class Ping:
     reply: Reply
 
 
-Command: TypeAlias = Listen | Stop | End | NewConversation | Restart | Say | Ask | SetSettings | Get | Ping
+Command: TypeAlias = (
+    Listen
+    | Stop
+    | End
+    | NewConversation
+    | Restart
+    | Say
+    | Announce
+    | CancelAnnouncements
+    | Ask
+    | SetSettings
+    | Get
+    | Ping
+)
 
 _NAMES: Mapping[type, str] = {
     Listen: "listen",
@@ -165,6 +198,8 @@ _NAMES: Mapping[type, str] = {
     NewConversation: "new_conversation",
     Restart: "restart",
     Say: "say",
+    Announce: "announce",
+    CancelAnnouncements: "cancel_announcements",
     Ask: "ask",
     SetSettings: "set",
     Get: "get",

@@ -12,7 +12,9 @@ from typing import Any, NoReturn, TypeAlias, cast
 
 from voiced.core.mqtt.actions import ACTIONS, LISTEN_RANGE_S, LONGEST_NAME, LONGEST_TEXT, keys
 from voiced.core.mqtt.commands import (
+    Announce,
     Ask,
+    CancelAnnouncements,
     Command,
     End,
     Get,
@@ -232,6 +234,20 @@ def _say(text: str, fields: _Fields, reply: Reply) -> Say:
     return Say(reply, _text(fields), _flag(fields, "interrupt"))
 
 
+def _announce(text: str, fields: _Fields, reply: Reply) -> Announce:
+    fields = {"text": text} if fields is None else fields
+    priority = fields.get("priority")
+    if priority not in {None, "normal", "high"} if isinstance(priority, str | None) else True:
+        _refuse(f'"priority" is {_shown(priority)}; send "normal" or "high"')
+    chime = fields.get("chime") is None or _flag(fields, "chime")
+    return Announce(reply, _text(fields), chime, urgent=priority == "high", interrupt=_flag(fields, "interrupt"))
+
+
+def _cancel_announcements(text: str, fields: _Fields, reply: Reply) -> CancelAnnouncements:
+    _nothing("cancel_announcements", text, fields)
+    return CancelAnnouncements(reply)
+
+
 def _ask(text: str, fields: _Fields, reply: Reply) -> Ask:
     fields = {"text": text} if fields is None else fields
     instructions = _optional(fields, "instructions", LONGEST_TEXT)
@@ -319,6 +335,8 @@ _READERS: Mapping[str, _Reader] = {
     "end": _end,
     "new_conversation": _new_conversation,
     "say": _say,
+    "announce": _announce,
+    "cancel_announcements": _cancel_announcements,
     "ask": _ask,
     "restart": _restart,
     "ping": _ping,
