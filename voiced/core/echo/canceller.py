@@ -86,7 +86,10 @@ class LinearCanceller:
     @property
     def delay_s(self) -> float | None:
         """Seconds from handing sound over until its echo is heard; ``None`` until it is found."""
-        return None if self._lag is None else seconds(round(self._lag) + _LEAD, MICROPHONE_RATE)
+        if self._lag is None:
+            return None
+        onset = self._filter.onset
+        return seconds(round(self._lag) + (_LEAD if onset is None else onset), MICROPHONE_RATE)
 
     @property
     def drift_ppm(self) -> float:

@@ -47,7 +47,9 @@ _DOUBT = 2.0
 """How many times the leakage the covariance expects must be measured, before it grows; and how fast it does."""
 _GROWTH = 0.2
 _SETTLED = 50
-"""Frames before the leakage is looked at."""
+"""Frames before the leakage, and the response's beginning, are looked at."""
+_DIRECT = 0.5
+"""How strong the direct sound is at least, of the strongest in the response."""
 
 
 class EchoFilter:
@@ -88,6 +90,14 @@ class EchoFilter:
     def leakage(self) -> float:
         """Share of the echo's power that is left, as far as the filter knows."""
         return self._doubt_power / (self._echo_power + 1e-9)
+
+    @property
+    def onset(self) -> int | None:
+        """Sample of the response at which the direct sound comes; ``None`` while too little is learnt."""
+        if self._learnt < _SETTLED:
+            return None
+        size = np.abs(self.response)
+        return int(np.argmax(size >= _DIRECT * np.max(size)))
 
     def fill(self, reference: Floats) -> None:
         """Take what was played before, ``(PARTS + 1) * FRAME`` samples, in place of what :meth:`step` took."""
