@@ -8,6 +8,7 @@ BENCHES = (
     "arbitration",
     "dialogues",
     "ears",
+    "echo",
     "faults",
     "fuzz",
     "latency",

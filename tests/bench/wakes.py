@@ -3,10 +3,12 @@
 One hour (``--quick``: three minutes) of speech without wake words that tempts them, against openWakeWord at 0.5; wake
 words of real people, where the clips are there, and of espeak-ng; the trade between both as a plot; a grid
 of speech and noise levels, gated and ungated; 1,000 starts in noise; narration that says the wake word, echoed into the
-microphone, alone and with a person who says it over it. All run as fast as the machine can.
+microphone of a virtual room and out of it again by the linear canceller, alone and with persons who say it over it. All
+run as fast as the machine can.
 """
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,11 @@ from tests import reference
 from tests.bench import speech
 from tests.make_sounds import FEMALE, MALE, RATE, RECEIVED, Speaker
 from tests.recordings import CLIPS, frames, load, noise, steps
+from tests.room import ACROSS_ROOM_DB, NEAR_SPEAKER_DB, Acoustics, Heard, Room
 from voiced.core.chart import Line, chart
 from voiced.core.ears import Ears
-from voiced.core.frames import FRAME, MICROPHONE_RATE, SERVICE_RATE, Samples
+from voiced.core.echo.canceller import LinearCanceller
+from voiced.core.frames import FRAME, MICROPHONE_RATE, SERVICE_RATE, STEP, Frame, Samples
 from voiced.core.reference import Reference, ReferenceModels
 from voiced.core.tuning import PATIENCE, Scores, sweep, wakes
 from voiced.core.wake import Wake, WakeRules, WordRule, usual_rule
@@ -36,7 +40,10 @@ BLOCK = SERVICE_RATE * FRAME // MICROPHONE_RATE
 
 ECHO_DELAYS_S = (0.06, 0.18, 0.45, 0.9)
 ECHO_DB = -26.0
-PERSON_OVER_ECHO_DB = 6.0
+PERSONS_DB = (0.0, 6.0)
+"""How much louder than the echo a person says the word."""
+PERSON_LEAD_S, PERSON_TAIL_S = 12.0, 3.0
+"""Of narration around a person's word: the canceller starts with it, knowing nothing."""
 NARRATED_WORD = "hey_jarvis"
 NARRATORS = (FEMALE, MALE, RECEIVED)
 """They say it so that it wakes."""
@@ -207,56 +214,114 @@ def _starts(count: int) -> dict[str, Any]:
 
 
 def _own_voice(seconds: float, *, persons: int) -> dict[str, Any]:
-    """Play narration with the wake word in it; then have a person say it as well."""
+    """Play narration with the wake word in it; then have persons say it as well, who are heard when nothing plays."""
     models = WakeModels(find_models(), [NARRATED_WORD])
-    twin = models.twin()
-    rule = OURS[NARRATED_WORD]
-    found = dict.fromkeys(
-        (
-            *("self_wakes", "self_wakes_without_veto", "vetoed", "self_wakes_with_person"),
-            *("persons_heard", "persons_heard_without_veto", "persons_heard_openwakeword"),
-        ),
-        0,
-    )
-    said = tried = 0
+    own = _OwnVoice(models, models.twin(), OURS[NARRATED_WORD])
+    found: Counter[str] = Counter()
     pieces = max(1, round(seconds / 60))
+    random, speaker = np.random.default_rng(2000), Speaker()
+    voices = [said for _ in range(2 * persons) if own.hears_in_quiet(said := _said(speaker, random))][:persons]
     for number in range(pieces):
         narration, words = _narration(60.0, number)
-        said += words
-        echo = _echo(narration, ECHO_DELAYS_S[number % 4])
         played = resample(narration, RATE, SERVICE_RATE)
-        found["self_wakes_without_veto"] += len(_hear(_ears(models, [rule]), speech.to_samples(echo)))
-        woken, ears = _over(models, twin, rule, echo, played)
+        played = played[: len(played) // BLOCK * BLOCK]
+        direct_db = (NEAR_SPEAKER_DB, ACROSS_ROOM_DB)[number // 4 % 2]
+        acoustics = Acoustics(
+            delay_s=ECHO_DELAYS_S[number % 4], direct_db=direct_db, seed=number, echo_db=ECHO_DB, noise_db=-60
+        )
+        heard = Room(acoustics).hear(played)
+        found["narration_words"] += words
+        own.count_self_wakes(found, heard, played)
+        for said in voices[number::pieces]:
+            at = int(
+                random.integers(int((PERSON_LEAD_S + 1) * RATE), len(heard.sound) - int(PERSON_TAIL_S * RATE) - FRAME)
+            )
+            own.count_person(found, heard, played, said, at // FRAME * FRAME)
+    return {"narration_s": 60 * pieces, "persons_tried": len(voices), **found}
+
+
+class _OwnVoice:
+    """Ears before which the speaker's own voice is taken out, or not."""
+
+    def __init__(self, models: WakeModels, twin: WakeModels, rule: WordRule) -> None:
+        self._models = models
+        self._twin = twin
+        self._rule = rule
+
+    def hears_in_quiet(self, said: NDArray[np.float32]) -> bool:
+        """Whether the word is heard without any narration, wherever in a step it begins: some voices are not."""
+        for shift in range(0, STEP, STEP // 4):
+            sound = speech.noise(4.5, -60, shift).astype(np.float32)
+            at = int(2.6 * RATE) + shift
+            sound[at : at + len(said)] += said[: len(sound) - at]
+            if not _hear(_ears(self._models, [self._rule]), speech.to_samples(sound)):
+                return False
+        return True
+
+    def count_self_wakes(self, found: Counter[str], heard: Heard, played: Samples) -> None:
+        """Count wakes in narration alone."""
+        raw = list(frames(heard.sound))
+        cleaned = self._cleaned(raw, played)
+        woken, ears = self._listen(cleaned, played)
         found["self_wakes"] += len(woken)
         found["vetoed"] += ears.vetoed
-        here = persons * (number + 1) // pieces - persons * number // pieces
-        tried += here
-        for with_person, end in _persons(echo, here, number):
-            woken, _ = _over(models, twin, rule, with_person, played)
-            heard = [wake for wake in woken if abs(wake.end - end) < 0.8 * RATE]
-            found["persons_heard"] += bool(heard)
-            for key, each in (("without_veto", rule), ("openwakeword", THEIRS[NARRATED_WORD])):
-                alone = _hear(_ears(models, [each]), speech.to_samples(with_person))
-                found[f"persons_heard_{key}"] += any(abs(wake.end - end) < 0.8 * RATE for wake in alone)
-            found["self_wakes_with_person"] += len(woken) - len(heard)
-    return {"narration_s": 60 * pieces, "narration_words": said, "persons_tried": tried, **found}
+        found["self_wakes_without_veto"] += len(self._listen(cleaned, None)[0])
+        found["self_wakes_without_canceller"] += len(self._listen(raw, played)[0])
+        found["self_wakes_without_both"] += len(self._listen(raw, None)[0])
+
+    def count_person(
+        self, found: Counter[str], heard: Heard, played: Samples, said: NDArray[np.float32], at: int
+    ) -> None:
+        """Count by whom a person is heard who says the word at microphone position ``at``."""
+        first, last = at - int(PERSON_LEAD_S * RATE), at + int(PERSON_TAIL_S * RATE)
+        begin, end = first // FRAME * FRAME, last // FRAME * FRAME
+        there = played[begin // FRAME * BLOCK : end // FRAME * BLOCK]
+        word_ends = at - begin + int(np.flatnonzero(np.abs(said) > 0.1 * np.max(np.abs(said)))[-1])
+        for level in PERSONS_DB:
+            person = np.zeros(end - begin, np.float32)
+            person[at - begin : at - begin + len(said)] = said * np.float32(10 ** (level / 20))
+            raw = list(frames(speech.to_samples(heard.sound[begin:end] + person)))
+            cleaned = self._cleaned(raw, there)
+            ways = {
+                "": (cleaned, there),
+                "_without_veto": (cleaned, None),
+                "_without_canceller": (raw, there),
+                "_in_quiet": (list(frames(speech.to_samples(heard.quiet[begin:end] + person))), None),
+            }
+            for way, (sound, vetoes) in ways.items():
+                woken, _ = self._listen(sound, vetoes)
+                key = f"persons_heard_at_{level:+.0f}_db{way}"
+                found[key] += any(abs(wake.end - word_ends) < 0.8 * RATE for wake in woken)
+
+    def _cleaned(self, raw: Sequence[Frame], played: Samples) -> list[Frame]:
+        canceller = LinearCanceller()
+        cleaned = []
+        for number, frame in enumerate(raw):
+            canceller.played(played[number * BLOCK : (number + 1) * BLOCK])
+            cleaned.append(canceller.clean(frame))
+        return cleaned
+
+    def _listen(self, sound: Sequence[Frame], played: Samples | None) -> tuple[list[Wake], Ears]:
+        """Return the wakes; ``played``: what vetoes them, if anything does."""
+        heard = Reference(
+            make=lambda: ReferenceModels(self._twin, self._twin.reset),
+            resample=Resampler(SERVICE_RATE, MICROPHONE_RATE).feed,
+            thresholds=[self._rule.threshold],
+        )
+        ears = _ears(self._models, [self._rule], heard=None if played is None else heard)
+        woken = []
+        for number, frame in enumerate(sound):
+            if played is not None:
+                heard.played(played[number * BLOCK : (number + 1) * BLOCK])
+            wake = ears.feed(frame)
+            woken += [wake] if wake else []
+        return woken, ears
 
 
-def _over(
-    models: WakeModels, twin: WakeModels, rule: WordRule, microphone: NDArray[np.float32], played: Samples
-) -> tuple[list[Wake], Ears]:
-    heard = Reference(
-        make=lambda: ReferenceModels(twin, twin.reset),
-        resample=Resampler(SERVICE_RATE, MICROPHONE_RATE).feed,
-        thresholds=[rule.threshold],
-    )
-    ears = _ears(models, [rule], heard=heard)
-    woken = []
-    for number, frame in enumerate(frames(speech.to_samples(microphone))):
-        heard.played(played[number * BLOCK : (number + 1) * BLOCK])
-        wake = ears.feed(frame)
-        woken += [wake] if wake else []
-    return woken, ears
+def _said(speaker: Speaker, random: np.random.Generator) -> NDArray[np.float32]:
+    """Return the wake word by some voice, as loud as the echo."""
+    said, _ = speaker.say(speech.WAKE_TEXTS[NARRATED_WORD], speech.any_voice(random))
+    return speech.at_level(said, ECHO_DB)
 
 
 def _narration(seconds: float, seed: int) -> tuple[Samples, int]:
@@ -274,33 +339,3 @@ def _narration(seconds: float, seed: int) -> tuple[Samples, int]:
             words += 1
         sound = np.concatenate((sound, speaker.say(text, voice)[0], np.zeros(RATE // 4, np.float32)))
     return speech.to_samples(sound), words
-
-
-def _echo(narration: Samples, delay_s: float) -> NDArray[np.float32]:
-    """Return what the microphone hears of it: later, softer, without bass and treble, in a room with 0.3 s of echo."""
-    random = np.random.default_rng(4)
-    length = int(0.3 * RATE)
-    room = random.normal(0, 0.05, length) * np.exp(-6.9 * np.arange(length) / length)
-    room[0] = 1.0
-    spectrum = np.fft.rfft(narration.astype(np.float64), len(narration) + length)
-    spectrum *= np.fft.rfft(room, len(narration) + length)
-    frequency = np.fft.rfftfreq(len(narration) + length, 1 / RATE)
-    spectrum *= 1 / np.sqrt(1 + (200 / np.maximum(frequency, 1)) ** 4) / np.sqrt(1 + (frequency / 6000) ** 4)
-    heard = np.fft.irfft(spectrum)[: len(narration)]
-    late = np.concatenate((np.zeros(int(delay_s * RATE)), heard))[: len(narration)]
-    quiet = speech.noise(len(late) / RATE + 1, -60, 9)[: len(late)]
-    mixed = speech.at_level(late.astype(np.float32), ECHO_DB) + quiet
-    return mixed.astype(np.float32)
-
-
-def _persons(echo: NDArray[np.float32], count: int, seed: int) -> Iterator[tuple[NDArray[np.float32], int]]:
-    """Yield the echo with a person over it, who says the wake word somewhere, and where it ends."""
-    random = np.random.default_rng(2000 + seed)
-    speaker = Speaker()
-    for _ in range(count):
-        said, _ = speaker.say(speech.WAKE_TEXTS[NARRATED_WORD], speech.any_voice(random))
-        loud = np.flatnonzero(np.abs(said) > 300)
-        at = int(random.integers(8 * RATE, len(echo) - 4 * RATE))
-        sound = echo.copy()
-        sound[at : at + len(said)] += speech.at_level(said, ECHO_DB + PERSON_OVER_ECHO_DB)
-        yield sound, at + int(loud[-1])
