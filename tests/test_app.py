@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.fakes import InstantSpeaker, Remembered
+from tests.recordings import noise
 from tests.simulated import check_frames
 from tests.stories import QUICK, at_home, config_for_tests, told
 from voiced.config import (
@@ -418,3 +419,27 @@ async def test_nothing_is_said_where_nobody_would_hear_it() -> None:
     config = config_for_tests(profiles={"default": ProfileConfig(modalities=("text",))})
     async with at_home(config=config) as home:
         assert (await home.command("command/say", "Dinner is ready."))["error"]["code"] == "unavailable"
+
+
+BY_SPEECH = config_for_tests(conversation=ConversationConfig(connect="speech", no_speech_s=1.0, follow_up_s=0.5))
+
+
+async def test_a_wake_and_nothing_said_after_it_connects_to_nobody() -> None:
+    async with at_home(config=BY_SPEECH) as home:
+        home.microphone.hear(noise(2.0))
+        home.say("hey_jarvis")
+        home.microphone.hear(noise(1.0))
+        await home.diary.until(lambda _: home.states()[-2:] == ["listening", "idle"])
+        assert home.simulator.connections == 0
+        assert home.speaker.chimes == 1
+        assert not told(home.diary, "event/session", "started")
+
+
+async def test_what_is_said_behind_the_wake_word_arrives_whole_though_the_session_opens_only_then() -> None:
+    async with at_home(config=BY_SPEECH) as home:
+        woken, sound = home.speak()
+        assert (await home.until_told("finished"))["user"]["text"] == "What time is it?"
+        arrived_as_said(home.simulator.sessions[0].received_pcm, sound, woken - MARGIN)
+        assert home.daemon.lost_samples == 0
+        await home.until_idle()
+        assert home.simulator.connections == 1

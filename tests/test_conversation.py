@@ -29,6 +29,7 @@ from voiced.core.effects import (
 from voiced.core.realtime import events as wire
 from voiced.core.states import (
     Asked,
+    Attending,
     Called,
     Connecting,
     Drained,
@@ -410,6 +411,7 @@ HISTORIES = st.lists(st.tuples(EVENTS, st.floats(0, 20)), max_size=60)
 RULEBOOKS = st.builds(
     Rules,
     follow_up_s=st.sampled_from([0.0, 6.0]),
+    connects=st.sampled_from(["wake", "speech"]),
     max_s=st.sampled_from([10.0, 600.0]),
     full_duplex=st.booleans(),
     written=st.sampled_from([frozenset[str](), frozenset({"default"})]),
@@ -447,7 +449,7 @@ def test_any_history_keeps_the_promises(history: list[tuple[Event, float]], rule
                     assert request == asked
                     answers += 1
         assert answers == (asked is not None)
-        lost = isinstance(story.state, Finishing) and story.state.lost
+        lost = isinstance(story.state, Attending) or (isinstance(story.state, Finishing) and story.state.lost)
         assert bool(sessions) == (not isinstance(story.state, Idle) and not lost)
         assert bool(turns) <= (not isinstance(story.state, Idle))
         until = deadline(story.state)
@@ -830,3 +832,44 @@ def test_a_goodbye_without_a_word_ends_the_conversation_too() -> None:
     story.tell(WAKE, SessionReady(), wire.SpeechStarted("u1", 0), wire.SpeechStopped("u1", 900))
     story.tell(wire.ResponseStarted("r1"), wire.FunctionCall("r1", "i1", "c1", GOODBYE, "{}"))
     assert story.tell(wire.ResponseDone("r1", "completed"))[-1] == CloseSession(1, "goodbye")
+
+
+# --- no session before somebody speaks --------------------------------------------------------------------------------
+
+BY_SPEECH = Rules(connects="speech")
+
+
+def test_a_wake_word_and_nothing_behind_it_opens_no_session() -> None:
+    story = Story(rules=BY_SPEECH)
+    assert story.tell(WAKE) == [Chime("wake")]
+    assert published(story.state) == "listening"
+    assert story.wait(BY_SPEECH.no_speech_s) == []
+    assert story.at() == Idle(1)
+
+
+@pytest.mark.parametrize(
+    ("since", "heard"), [(95_000, 100_000 - BY_SPEECH.wake_overlap), (190_000, 190_000 - BY_SPEECH.near_overlap)]
+)
+def test_speech_behind_a_wake_word_opens_one_and_is_sent_whole(since: int, heard: int) -> None:
+    story = Story(rules=BY_SPEECH)
+    story.tell(WAKE)
+    assert story.tell(Near("some", since), after=1) == [OpenSession(1, "default"), Hear(heard)]
+    story.tell(SessionReady())
+    assert story.tell(wire.SpeechStarted("u1", 0)) == [BeginTurn(1, "wake_word")]
+
+
+@pytest.mark.parametrize("event", [Ended("end", 3), Stopped(3)])
+def test_whoever_waits_for_speech_can_be_told_to_stop(event: Event) -> None:
+    story = Story(rules=BY_SPEECH)
+    story.tell(WAKE)
+    assert story.tell(event) == [Accept(3)]
+    assert story.at() == Idle(1)
+
+
+def test_another_word_or_a_text_begins_anew_while_nobody_has_spoken() -> None:
+    story = Story(rules=BY_SPEECH)
+    assert story.tell(WAKE, KID) == [Chime("wake"), Chime("wake")]
+    attending = story.at()
+    assert isinstance(attending, Attending)
+    assert (attending.talk.session, attending.talk.profile) == (2, "kid")
+    assert story.tell(Asked("hello", "default", request=4))[0] == OpenSession(3, "default")

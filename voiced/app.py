@@ -206,6 +206,14 @@ class Daemon:
         await self._news.join()  # what was heard last may have begun a conversation
         await self._be_silent()
 
+    def _begin_to_look(self, woken: int | None) -> None:
+        """Learn what the room sounds like, and hear again what came behind the wake word before it was decided."""
+        recent = self._uplink.recent
+        self._nearness.begin(recent, woken)
+        for frame in recent:
+            if woken is not None and frame.start >= woken:
+                self._look_for_speech(frame)
+
     def _look_for_speech(self, frame: Frame) -> None:
         """Find out whether somebody near speaks, while that matters."""
         if not isinstance(self._state, Idle):
@@ -283,7 +291,7 @@ class Daemon:
         if type(before) is not type(self._state):
             logger.info("%s: %s -> %s", *(type(value).__name__ for value in (event, before, self._state)))
         if self._open_session() not in {None, None if isinstance(before, Idle) else before.talk.session}:
-            self._nearness.begin(self._uplink.recent, event.wake.end if isinstance(event, Woken) else None)
+            self._begin_to_look(event.wake.end if isinstance(event, Woken) else None)
         for effect in effects:
             self._hands.do(effect)
         self._scribe.after(event, self._state)

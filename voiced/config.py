@@ -320,8 +320,6 @@ class Config(Section):
     def unmet(self) -> list[str]:
         """Return a sentence for each wish that this version cannot fulfil."""
         wishes = []
-        if self.conversation.connect == "speech":
-            wishes.append('conversation.connect = "speech" is not built yet; the session opens at the wake word')
         if self.realtime.provider in {"custom", "simulator"} and any(one.deployment for one in self.profiles.values()):
             wishes.append(f'provider "{self.realtime.provider}" has one model; the deployment of a profile is ignored')
         return wishes

@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 from voiced.core.effects import Accept, BeginTurn, Chime, Effect, Hear, OpenSession, Send, Source
+from voiced.core.frames import MICROPHONE_RATE
 from voiced.core.realtime import events as wire
 from voiced.core.states import (
     Active,
     Asked,
+    Attending,
     Called,
     Connecting,
     Ended,
@@ -14,14 +16,17 @@ from voiced.core.states import (
     Finishing,
     Idle,
     Listening,
+    Near,
     Processing,
     Responding,
     Rules,
     Step,
     Stopped,
     Talk,
+    Tick,
     Woken,
     hears,
+    is_near,
 )
 from voiced.core.turning import follow, is_lost, rest, silenced
 
@@ -29,6 +34,11 @@ from voiced.core.turning import follow, is_lost, rest, silenced
 def at_rest(state: Idle, event: Event, now: float, rules: Rules) -> Step:
     """Begin a conversation, if that is what somebody wants."""
     match event:
+        case Woken() | Called() if rules.connects == "speech":
+            source: Source = "wake_word" if isinstance(event, Woken) else event.source
+            talk = _talk(state, event, source, now, rules)
+            since = _since(event, rules) or 0
+            return Attending(talk, now + talk.wait_s, since), (Chime("wake"), *accepted(_request(event)))
         case Woken():
             talk = _talk(state, event, "wake_word", now, rules)
             hear = Hear(max(0, event.wake.end - rules.wake_overlap))
@@ -53,6 +63,28 @@ def at_rest(state: Idle, event: Event, now: float, rules: Rules) -> Step:
             )
         case Stopped() | Ended():
             return state, accepted(event.request)
+        case _:
+            return state, ()
+
+
+def attending(state: Attending, event: Event, now: float, rules: Rules) -> Step:
+    """Open the session when somebody speaks, or rest."""
+    talk = state.talk
+    match event:
+        case Near():
+            state = replace(state, talk=replace(talk, near=None if event.speech == "none" else event))
+            if not is_near(state.talk, rules):
+                return state, ()
+            spoke = event.since - rules.near_overlap
+            at_once = spoke - state.since < MICROPHONE_RATE  # then nothing between the word and the speech is left out
+            hear = Hear(state.since if at_once else spoke)
+            return Connecting(state.talk, now + rules.connect_s), (OpenSession(talk.session, talk.profile), hear)
+        case Woken() | Called() | Asked():
+            return at_rest(Idle(talk.session), event, now, rules)
+        case Stopped() | Ended():
+            return Idle(talk.session), accepted(event.request)
+        case Tick() if now >= min(state.until, talk.ends):
+            return Idle(talk.session), ()
         case _:
             return state, ()
 

@@ -8,6 +8,8 @@
      └───────────────────────────── Finishing ◄──done── Responding ◄──sound, text── Processing
                                             └─ speech? ─► Paused ─ yes: Hearing, no: as before
 
+Where the session is opened only when somebody speaks, :class:`Attending` comes before Connecting.
+
 Time is an argument. Every state but :class:`Idle` has a moment, ``until``, at which a :class:`Tick` ends it. Whatever
 is not in the table is late or early, and harmless. Events of a session that is over must not be passed in; the app
 drops them by session number.
@@ -37,6 +39,7 @@ from voiced.core.realtime import events as wire
 from voiced.core.states import (
     Active,
     Asked,
+    Attending,
     Called,
     Connecting,
     Drained,
@@ -100,6 +103,8 @@ def _hear(state: State, tail_s: float, rules: Rules) -> Hear:
 def _turned(state: State, event: Event, now: float, rules: Rules) -> Step:
     if isinstance(state, Idle):
         return calling.at_rest(state, event, now, rules)
+    if isinstance(state, Attending):
+        return _going_on(state, event, now, rules)
     match event:
         case Asked() if event.request is not None and calling.is_busy(state, event):
             return state, (Refuse(event.request, "a conversation is going on; try again when it is over"),)
@@ -132,6 +137,8 @@ def _wanted(state: Active, event: Ended | Woken | Called | Asked | Stopped, now:
 
 def _going_on(state: Active, event: Event, now: float, rules: Rules) -> Step:
     match state:
+        case Attending():
+            return calling.attending(state, event, now, rules)
         case Connecting():
             return _connecting(state, event, now, rules)
         case Listening():

@@ -13,7 +13,18 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from voiced.core.frames import FRAME, MICROPHONE_RATE, Frame, Samples, seconds
-from voiced.core.states import Connecting, Finishing, Hearing, Idle, Listening, Near, Paused, Responding, State
+from voiced.core.states import (
+    Attending,
+    Connecting,
+    Finishing,
+    Hearing,
+    Idle,
+    Listening,
+    Near,
+    Paused,
+    Responding,
+    State,
+)
 
 FRAME_S = seconds(FRAME, MICROPHONE_RATE)
 
@@ -65,7 +76,7 @@ Role: TypeAlias = Literal["caller", "room", "answer", "echo"]
 def role(state: State, *, full_duplex: bool) -> Role:
     """Return whose sound to expect in ``state``; ``full_duplex``: the speaker's own is taken out of it."""
     match state:
-        case Idle() | Connecting() | Hearing() | Listening(follow_up=False):
+        case Idle() | Attending() | Connecting() | Hearing() | Listening(follow_up=False):
             return "caller"
         case Responding() | Finishing() | Paused():
             return "answer" if full_duplex else "echo"

@@ -35,6 +35,8 @@ class Rules:
     """From the first sound of somebody near to the service's word that it is speech."""
     near_overlap: int = 8_000
     """Samples of sound sent from before the first that was taken for somebody near."""
+    connects: Literal["wake", "speech"] = "wake"
+    """When the session is opened: as soon as somebody calls, or only when they speak."""
     most_unsure: int = 2
     """Follow-up turns in a row by somebody who may be a television."""
     written: frozenset[str] = frozenset()
@@ -180,6 +182,16 @@ class Talk:
 
 
 @dataclass(frozen=True, slots=True)
+class Attending:
+    """Somebody called; there is no session before they speak."""
+
+    talk: Talk
+    until: float
+    since: int
+    """Microphone position from which on the service may hear them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Connecting:
     """The session is being opened; what is said meanwhile is kept."""
 
@@ -265,7 +277,7 @@ class Paused:
     """Whether the last is over."""
 
 
-Active: TypeAlias = Connecting | Listening | Hearing | Processing | Responding | Finishing | Paused
+Active: TypeAlias = Attending | Connecting | Listening | Hearing | Processing | Responding | Finishing | Paused
 State: TypeAlias = Idle | Active
 Step: TypeAlias = tuple[State, tuple[Effect, ...]]
 
@@ -289,7 +301,7 @@ def published(state: State) -> Literal["idle", "listening", "processing", "respo
     match state:
         case Idle():
             return "idle"
-        case Connecting(first=()) | Listening() | Hearing():
+        case Attending() | Connecting(first=()) | Listening() | Hearing():
             return "listening"
         case Connecting() | Processing():
             return "processing"

@@ -6,6 +6,7 @@ from voiced.core.effects import BeginTurn, Chime, CloseSession, Cut, Effect, End
 from voiced.core.realtime import events as wire
 from voiced.core.states import (
     Active,
+    Attending,
     Connecting,
     Finishing,
     Hearing,
@@ -142,6 +143,8 @@ def lost(state: Active, event: SessionLost) -> Step:
             return replace(state, lost=True), (closed,)
         case Paused():
             return lost(replace(state.answer, talk=talk), event)
+        case Attending():
+            return Idle(talk.session), ()
         case Listening():
             return Idle(talk.session), (closed,)
         case Responding(sounds_until=float()):
@@ -177,5 +180,5 @@ def voided(talk: Talk, *names: str) -> Talk:
 
 
 def is_lost(state: Active) -> bool:
-    """Return whether there is no session any more."""
-    return isinstance(state, Finishing) and state.lost
+    """Return whether there is no session any more, or none yet."""
+    return isinstance(state, Attending) or (isinstance(state, Finishing) and state.lost)
