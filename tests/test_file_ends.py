@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from voiced.core.frames import FRAME, MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.core.playout import FADE, Drained, PlayoutEvent, Started
 from voiced.edge.bridge import Inbox
 from voiced.edge.microphone import FileMicrophone
+from voiced.edge.output import NullOutput
 from voiced.edge.sound import SoundSettings, open_sound
 from voiced.edge.soundfile import WavWriter, read_wav
 from voiced.edge.speaker import Speaker
@@ -138,6 +140,32 @@ async def test_pauses_are_left_out_or_kept(tmp_path: Path) -> None:
         assert np.array_equal(written[-5 * BLOCK :], noise(5 * BLOCK, ord("b")))
         pause = len(written) - 10 * BLOCK
         assert pause >= 0.15 * SERVICE_RATE if silence else pause == 0
+
+
+class LateOutput(NullOutput):
+    """Stands still now and then, as a busy machine does."""
+
+    writes = 0
+
+    def write(self, block: Samples) -> None:
+        self.writes += 1
+        if self.writes % 10 == 0:
+            time.sleep(0.06)  # the fault itself
+        super().write(block)
+
+
+async def test_a_late_machine_puts_no_silence_into_a_written_answer(tmp_path: Path) -> None:
+    path = tmp_path / "out.wav"
+    sound = noise(20 * BLOCK)
+    told: Inbox[PlayoutEvent] = Inbox(100)
+    with WavWriter(path) as copy:
+        async with Speaker(LateOutput(), told.post, copy=copy, copy_silence=True) as speaker:
+            speaker.play("a", 0, sound.astype("<i2").tobytes())
+            assert await anext(told) == Started("a")
+            assert await anext(told) == Drained()
+    written = read_wav(path, SERVICE_RATE)
+    begins = int(np.flatnonzero(written)[0])
+    assert np.array_equal(written[begins : begins + len(sound)], sound[: len(written) - begins])
 
 
 async def test_a_paused_answer_goes_on_where_it_stopped(tmp_path: Path) -> None:

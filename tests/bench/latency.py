@@ -18,8 +18,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -180,13 +182,13 @@ async def _interrupt(rig: Rig, figures: Figures, sounds: list[Samples], kind: Ki
     decided = await _strike(rig, kind)
     await eventually(lambda: not rig.speaker.since(rig.speaker.end - 2 * GAP).any(), "silence")
     last = None if decided is None else _silence(rig, mark, decided)
-    if decided is None or last is None:  # a busy machine decides when the answer is over
+    cut_off = partial(_cut_off, rig, turns)
+    with suppress(AssertionError):
+        await eventually(cut_off, "the turn", 2.0)
+    if decided is None or last is None or not cut_off():  # a busy machine decides when the answer is over
         figures.too_late += 1
         await _rest(rig)
         return
-    await eventually(
-        lambda: any(turn["event_type"] == "interrupted" for turn in rig.events("event/turn")[turns:]), "the turn"
-    )
     figures.to_silence[kind].append(1000 * (rig.speaker.when(last) - decided))
     if kind == "mqtt":
         await asyncio.sleep(0.15)  # so that a late sample would be there
@@ -196,11 +198,15 @@ async def _interrupt(rig: Rig, figures: Figures, sounds: list[Samples], kind: Ki
             for event in session.sent("response.output_item.added")
             if event["response_id"] == responses[0]["response"]["id"]
         ]
-        told = next(turn for turn in rig.events("event/turn")[turns:] if turn["event_type"] == "interrupted")
+        (told, *_) = cut_off()
         memory = {item.id: item.parts[0].milliseconds if item.parts else 0 for item in session.memory}
         _judge(figures, sounds, rig.speaker.since(mark), [memory.get(item) for item in items], told)
     else:
         await _rest(rig)
+
+
+def _cut_off(rig: Rig, first: int) -> list[dict[str, Any]]:
+    return [turn for turn in rig.events("event/turn")[first:] if turn["event_type"] == "interrupted"]
 
 
 async def _begin(rig: Rig, kind: Kind, mark: int) -> None:
@@ -232,13 +238,13 @@ async def _strike(rig: Rig, kind: Kind) -> float | None:
         case "mqtt":
             return await rig.command("stop")
         case "word":
-            wakes = len(rig.events("event/wake"))
+            wakes = len(rig.wakes())
             with rig.bed.start_playing(_spoken("alexa_1"), MICROPHONE_RATE):
                 try:
-                    await eventually(lambda: len(rig.events("event/wake")) > wakes, "the word", NOTICE_S)
+                    await eventually(lambda: len(rig.wakes()) > wakes, "the word", NOTICE_S)
                 except AssertionError:
                     return None
-            told = rig.events("event/wake")[wakes]["time"]
+            told = rig.wakes()[wakes]["time"]
             decided = datetime.fromisoformat(told).timestamp()
             return decided - time.time() + time.monotonic()
         case "voice":

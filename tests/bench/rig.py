@@ -113,6 +113,10 @@ class Rig:
     def events(self, topic: str) -> list[dict[str, Any]]:
         return [json.loads(payload) for payload in self.neighbour.on(f"{ROOM}/{topic}")]
 
+    def wakes(self) -> list[dict[str, Any]]:
+        """Return the words heard, without near misses."""
+        return [event for event in self.events("event/wake") if event["event_type"] == "detected"]
+
     async def until_state(self, *wanted: str) -> None:
         await eventually(lambda: self.last("state").get("state") in wanted, " or ".join(wanted))
 

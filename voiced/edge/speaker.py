@@ -203,6 +203,7 @@ class Speaker:
     def _pump(self) -> None:
         """Play until all has been silent for :data:`PARK_S`."""
         silent_since = time.monotonic()
+        sounded = False
         while not self._is_ended:
             self._output.wait()
             with self._filled:
@@ -222,7 +223,8 @@ class Speaker:
                     silent_since = now
             self._tell(events)
             if sounds:
-                self._write_copy(block)
+                self._write_copy(block, begins=not sounded)
+            sounded = sounds
             if self._problem:
                 logger.info("the speaker is back")
                 self._problem = None
@@ -271,13 +273,13 @@ class Speaker:
         passed = round((time.monotonic() - self._latency_at) * SERVICE_RATE)
         self._set_latency(max(0, self._playout.latency - passed))
 
-    def _write_copy(self, block: Samples) -> None:
+    def _write_copy(self, block: Samples, *, begins: bool) -> None:
         if self._copy is None:
             return
         try:
-            if self._copy_silence:
+            if self._copy_silence and begins:  # within a sound a late pump is no silence
                 due = round((time.monotonic() - self._began) * SERVICE_RATE) - BLOCK - self._copy.samples
-                if due > 2 * BLOCK:  # less is only the pump's own pace
+                if due > 0:
                     self._copy.write(np.zeros(due, np.int16))
             self._copy.write(block)
         except SoundFileError as exc:
