@@ -33,7 +33,7 @@ from voiced.edge.broker import MqttBroker
 from voiced.edge.clips import ClipFolder
 from voiced.edge.credentials import Credentials
 from voiced.edge.ledgerfile import LedgerFile, load_prices
-from voiced.edge.machine import load_meter, local_zone
+from voiced.edge.machine import give_back, load_meter, local_zone
 from voiced.edge.models import find_models
 from voiced.edge.resample import Resampler
 from voiced.edge.service import RealtimeService
@@ -232,6 +232,7 @@ async def _watch(house: House, supervisor: Supervisor) -> None:
         if not is_ready and (frames or missing or house.daemon.is_muted):
             is_ready = True
             house.daemon.begin()
+            await asyncio.to_thread(give_back)
             supervisor.ready("listening" if frames else "no microphone yet")
         # A microphone that is known to be gone is being reopened; a restart would not bring it back.
         is_well = now - last_frame < DEAF_S or missing is not None
