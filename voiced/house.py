@@ -133,7 +133,13 @@ async def opened(
             echo.played(block)
 
         microphone, speaker = await parts.enter_async_context(
-            open_sound(sound or sound_settings(config.audio, environ), notify=heard, give_up=give_up, tap=played)
+            open_sound(
+                sound or sound_settings(config.audio, environ),
+                notify=heard,
+                give_up=give_up,
+                tap=played,
+                slipped=echo.slipped,
+            )
         )
         daemon = Daemon(
             config,

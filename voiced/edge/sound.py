@@ -50,6 +50,7 @@ async def open_sound(
     notify: Callable[[PlayoutEvent], None],
     give_up: Callable[[str], None],
     tap: Callable[[Samples], None] | None = None,
+    slipped: Callable[[], None] | None = None,
 ) -> AsyncIterator[tuple[AnyMicrophone, Speaker]]:
     """Open microphone and speaker; PortAudio is loaded only if one of them is a sound card's.
 
@@ -60,6 +61,7 @@ async def open_sound(
         notify: See :class:`voiced.edge.speaker.Speaker`.
         give_up: See :class:`voiced.edge.soundcard.Soundcard`.
         tap: See :class:`voiced.edge.speaker.Speaker`.
+        slipped: Likewise.
 
     Raises:
         SoundFileError: If a file cannot be read or written.
@@ -91,6 +93,7 @@ async def open_sound(
             copy=house.enter_context(WavWriter(path)) if path else None,
             copy_silence=settings.copy_silence,
             tap=tap,
+            slipped=slipped,
         )
         yield await house.enter_async_context(microphone), await house.enter_async_context(speaker)
 

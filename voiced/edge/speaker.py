@@ -57,6 +57,7 @@ class Speaker:
         copy: WavWriter | None = None,
         copy_silence: bool = False,
         tap: Callable[[Samples], None] | None = None,
+        slipped: Callable[[], None] | None = None,
     ) -> None:
         """Prepare.
 
@@ -70,6 +71,8 @@ class Speaker:
                 file are times. Otherwise pauses between sounds are left out.
             tap: Gets each block (24 kHz, at the volume it is played) just before the device does, from the speaker's
                 thread; must not wait. No blocks come while the device is given back.
+            slipped: Told by that thread when the device had nothing to play although it was fed: what follows is heard
+                later than the blocks say.
 
         """
         self._output = output
@@ -77,6 +80,7 @@ class Speaker:
         self._copy = copy
         self._copy_silence = copy_silence
         self._tap = tap
+        self._slipped = slipped
         self._playout = Playout()
         self._loudness = loudness or Loudness()
         self._volume = self._loudness.volume
@@ -213,7 +217,10 @@ class Speaker:
                 self._set_latency(self._playout.latency + BLOCK)
             if self._tap:
                 self._tap(block)
+            dry = self._output.underruns
             self._output.write(block)
+            if self._slipped and self._output.underruns > dry:
+                self._slipped()
             now = time.monotonic()
             with self._filled:
                 self._in_hand = 0

@@ -69,7 +69,7 @@ class LinearCanceller:
         """Microphone samples from handing over to where the filter begins; ``None`` until the delay is found."""
         self._sound_end = -math.inf
         """Place on the tape behind the last sound that is not silence."""
-        self._is_active = self._is_sure = False
+        self._is_active = self._is_sure = self._has_slipped = False
         self._frames = self._poor = 0
         self._reference: Floats | None = None
 
@@ -111,6 +111,10 @@ class LinearCanceller:
         """Take 24 kHz sound that is handed to the loudspeaker now, silence too; from any thread, never waits."""
         self._blocks.append(block)
 
+    def slipped(self) -> None:
+        """Note that the device lost or repeated sound: what is played is heard at another time; from any thread."""
+        self._has_slipped = True
+
     def clean(self, frame: Frame) -> Frame:
         """Return the next frame without the echo; the very frame while there can be none."""
         before = frame.start if self._position is None else min(self._position, frame.start)
@@ -118,7 +122,7 @@ class LinearCanceller:
         self._reference = None
         while self._blocks:
             self._take(self._blocks.popleft(), before)
-        is_gap = before != frame.start
+        is_gap, self._has_slipped = before != frame.start or self._has_slipped, False
         if self._origin is None or not self._sounds(frame):
             self._is_active = False
             return frame

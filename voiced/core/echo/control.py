@@ -84,6 +84,10 @@ class EchoControl:
         self._sounding.played(block)
         self._canceller.played(block)
 
+    def slipped(self) -> None:
+        """Note that the device lost or repeated sound: what is played is heard at another time; from any thread."""
+        self._canceller.slipped()
+
     def clean(self, frame: Frame) -> Frame:
         """Return ``frame`` without the speaker's sound; the very frame while none plays."""
         cleaned = self._canceller.clean(frame)

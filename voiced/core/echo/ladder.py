@@ -28,7 +28,7 @@ class Measured:
     attenuation_db: float | None = None
     """What the canceller takes out."""
     above_room_db: float | None = None
-    """How much louder than the quiet room the loudest tenth of what is left is."""
+    """How much louder than the quiet room the loudest tenth of what is left is; ``None``: nobody knows the room."""
     is_found: bool = False
     """Whether the canceller found the echo in the microphone's sound."""
     is_settled: bool = False
@@ -75,12 +75,13 @@ def rung(policy: Policy, measured: Measured, now: Rung = UNKNOWN) -> Rung:
         return MISSING
     if policy != "auto":
         return _TRUSTED[policy]
-    if measured.heard_s < KNOWN_S or measured.above_room_db is None:
+    if measured.heard_s < KNOWN_S:
         return now
+    is_inaudible = measured.above_room_db is not None and measured.above_room_db <= INAUDIBLE_DB
     if not measured.is_found:
-        return DEAF if measured.above_room_db <= INAUDIBLE_DB else LOST
+        return DEAF if is_inaudible else LOST
     if measured.attenuation_db is None or not measured.is_settled:
         return now
     if measured.attenuation_db >= (LOST_DB if now == GOOD else ENOUGH_DB):
         return GOOD
-    return SOFT if measured.above_room_db <= INAUDIBLE_DB else POOR
+    return SOFT if is_inaudible else POOR

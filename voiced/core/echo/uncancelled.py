@@ -33,6 +33,9 @@ class Open:
         """Note whether anything sounds; from any thread."""
         self._sounding.played(block)
 
+    def slipped(self) -> None:
+        """Do nothing: when sound is heard does not matter."""
+
     def clean(self, frame: Frame) -> Frame:
         """Return ``frame``."""
         if self._sounding.at(frame.end):
