@@ -1,6 +1,7 @@
 """A running daemon controlled from outside, over a real mosquitto."""
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from tests.mosquitto import (
     make_broker,
     obeyed,
 )
+from voiced import mqttcommands
+from voiced.config import Config, DeviceConfig
 from voiced.core import mqtt
 from voiced.edge.mosquitto import Mosquitto
 from voiced.edge.remote import RemoteControl
@@ -82,6 +85,38 @@ async def test_it_is_refused_in_words(tmp_path: Path) -> None:
     async with Mosquitto(tmp_path, ["allow_anonymous true", f"acl_file {rules}"]) as guarded:
         with pytest.raises(CommandError, match="check its access rules"):
             await asyncio.to_thread(remotely, guarded.port, "ping")
+
+
+async def test_its_status_is_watched(mosquitto: Mosquitto) -> None:
+    lines: list[str] = []
+    over = threading.Event()
+
+    class Enough(Exception):  # noqa: N818 - ends the watching
+        pass
+
+    def say(line: str) -> None:
+        lines.append(line)
+        if over.is_set():
+            raise Enough
+
+    def watch() -> None:
+        whole = Config(device=DeviceConfig(id="kitchen"), mqtt=config(mosquitto.port))
+        with pytest.raises(Enough):
+            mqttcommands.status(whole, as_json=False, watch=True, say=say)
+
+    async with make_broker(mosquitto.port) as broker:
+        broker.keep("state", '{"state":"idle"}')
+        await connected(broker)
+        async with Neighbour(mosquitto.port) as neighbour:
+            await eventually(lambda: neighbour.last(AVAILABILITY) == "online", "online")
+        watching = asyncio.create_task(asyncio.to_thread(watch))
+        await eventually(lambda: len(lines) == 2, "what holds now")
+        broker.keep("state", '{"state":"listening"}')
+        await eventually(lambda: len(lines) == 3, "what changes")
+        over.set()
+        broker.keep("state", '{"state":"idle","muted":true}')
+        await watching
+    assert lines == ["online; idle", "volume ? %; service ?", "online; listening", "online; idle; muted"]
 
 
 async def test_a_device_that_is_no_more_is_taken_out_first_of_home_assistant_then_of_the_broker(

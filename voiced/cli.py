@@ -164,18 +164,9 @@ def _volume(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    status = _remote(options, "status")
-    if options.json:
-        _print_json(status)
-        return 0
-    state, settings, health = (status.get(key, {}) for key in ("state", "settings", "health"))
-    print(f"{status['availability']}; {state.get('state', 'unknown')}" + ("; muted" if state.get("muted") else ""))
-    print(f"volume {settings.get('volume', '?')} %; service {health.get('cloud', '?')}")
-    if cost := status.get("usage", {}).get("cost"):
-        print(f"cost today {cost['today']:.2f} {cost['currency']}, in all {cost['total']:.2f}")
-    for problem in health.get("problems", []):
-        print(f"problem since {problem['since']}: {problem['message']}")
-    return 0 if status["availability"] == "online" else 1
+    from voiced import mqttcommands
+
+    return mqttcommands.status(_config(options), as_json=options.json, watch=options.watch, say=_out)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -327,7 +318,9 @@ def _parser() -> argparse.ArgumentParser:
     add("mute", _mute, "close the microphone of a running daemon")
     add("unmute", _mute, "open it again")
     add("volume", _volume, "set the loudness of a running daemon").add_argument("percent", type=int)
-    add("status", _status, "say how a running daemon is").add_argument("--json", action="store_true")
+    status = add("status", _status, "say how a running daemon is")
+    status.add_argument("--json", action="store_true")
+    status.add_argument("--watch", action="store_true", help="go on: a line, or a JSON object, for each change")
     mqtt = add("mqtt", _mqtt, "show the MQTT contract or Home Assistant blueprints, or remove the device")
     mqtt.add_argument("what", choices=["schema", "blueprints", "remove"])
     mqtt.add_argument("name_of_one", nargs="?", metavar="BLUEPRINT", help="blueprints: which one to print")
@@ -370,6 +363,10 @@ def _say(line: str) -> None:
 
 def _line(text: str) -> None:
     print(text, flush=True)
+
+
+def _out(line: str) -> None:
+    print(line, flush=True)
 
 
 def _write(text: str) -> None:

@@ -1,7 +1,9 @@
 """What the command line does about MQTT: the contract as a file, blueprints for Home Assistant, and taking leave."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from voiced.config import Config
 from voiced.core.mqtt.topics import Topics
@@ -34,6 +36,39 @@ def blueprints(name: str | None, *, say: Callable[[str], None]) -> None:
     if name not in found:
         raise VoicedError(f'there is no blueprint "{name}"; there are: {", ".join(found)}')
     say(found[name].read_text(encoding="utf-8").rstrip())
+
+
+def status(config: Config, *, as_json: bool, watch: bool, say: Callable[[str], None]) -> int:
+    """Say how a running daemon is; with ``watch`` again whenever that changes, for ever. Returns the exit status.
+
+    Raises:
+        CommandError: If there is no way to it, or there never was one.
+
+    """
+    shown: list[str] = []
+    with remote_control(config) as remote:
+        for now in remote.changes():
+            if as_json:
+                say(json.dumps(now, ensure_ascii=False, indent=None if watch else 2))
+            else:
+                lines = describe(now)
+                for line in lines:
+                    if line not in shown:
+                        say(line)
+                shown = lines
+            if not watch:
+                break
+    return 0 if now["availability"] == "online" else 1
+
+
+def describe(status: dict[str, Any]) -> list[str]:
+    """Return what a daemon has published, for a person."""
+    state, settings, health = (status.get(key, {}) for key in ("state", "settings", "health"))
+    lines = [f"{status['availability']}; {state.get('state', 'unknown')}" + ("; muted" if state.get("muted") else "")]
+    lines.append(f"volume {settings.get('volume', '?')} %; service {health.get('cloud', '?')}")
+    if cost := status.get("usage", {}).get("cost"):
+        lines.append(f"cost today {cost['today']:.2f} {cost['currency']}, in all {cost['total']:.2f}")
+    return lines + [f"problem since {one['since']}: {one['message']}" for one in health.get("problems", [])]
 
 
 def remove(config: Config, *, say: Callable[[str], None]) -> None:

@@ -4,7 +4,7 @@ import json
 import queue
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
@@ -81,6 +81,19 @@ class RemoteControl:
                 code="unavailable",
             )
         return {name: self._values[name] for name in _PUBLISHES if name in self._values}
+
+    def changes(self) -> Iterator[dict[str, Any]]:
+        """Yield what the daemon has published, now and after each change, for ever.
+
+        Raises:
+            CommandError: If nothing was ever published.
+
+        """
+        while True:
+            known = self.status()
+            yield known
+            while not self._wait(lambda: self.status() != known, CONNECT_PATIENCE_S):  # noqa: B023 - used at once
+                pass
 
     def command(self, action: str, *, patience_s: float = ANSWER_PATIENCE_S, **fields: object) -> Mapping[str, Any]:
         """Send ``command/<action>`` and return the result of it.
