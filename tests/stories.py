@@ -133,6 +133,7 @@ async def at_home(
     ledger: Ledger | None = None,
     diary: Diary | None = None,
     supervised: bool = False,
+    record: bool = True,
     prices: Prices | None = None,
     today: Callable[[], datetime] = lambda: datetime.now(UTC),
     zone: tzinfo = UTC,
@@ -147,7 +148,7 @@ async def at_home(
     speaker, settled = speaker or InstantSpeaker(), settled or Remembered()
     echo = echo or ScriptedEcho(full_duplex=config.audio.echo_cancellation == "off")
     secrets = Credentials(config.realtime, environment=environment or {}, new_identity=new_identity)
-    async with Simulator(scenario) as simulator, secrets as credentials:
+    async with Simulator(scenario, record=record) as simulator, secrets as credentials:
         url = simulator.url_for(provider)
         cloud = config.realtime.model_copy(update={"endpoint": simulator.url} if as_cloud else {})
         where = endpoint(cloud, url=url)

@@ -18,7 +18,7 @@ import psutil
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from tests.fakes import Diary
+from tests.fakes import Diary, InstantSpeaker
 from tests.mosquitto import Neighbour, connected, eventually
 from tests.stories import at_home, config_for_tests
 from voiced.config import MqttConfig
@@ -53,6 +53,14 @@ class Through(Diary):
 
     def republish(self, names: tuple[str, ...] = ()) -> None:
         self.broker.republish(names)
+
+
+class Forgetful(InstantSpeaker):
+    """Keeps nothing of what it played, so that memory is the daemon's own."""
+
+    def let_go(self) -> None:
+        super().let_go()
+        self.played.clear()
 
 
 def _value(dice: random.Random, depth: int = 0) -> Any:
@@ -158,7 +166,7 @@ async def _measure(folder: Path, *, count: int) -> dict[str, Any]:
         Mosquitto(folder) as mosquitto,
         Tap(mosquitto.port) as neighbour,
         MqttBroker(config=MqttConfig(host="127.0.0.1", port=mosquitto.port), topics=TOPICS) as broker,
-        at_home(config=config_for_tests(), diary=Through(broker)) as home,
+        at_home(config=config_for_tests(), diary=Through(broker), speaker=Forgetful(), record=False) as home,
     ):
         obeying = asyncio.create_task(_obey(broker, home.daemon.post))
         await connected(broker)
