@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from tests.recordings import SOUNDS, load, noise
-from tests.soundbed import SoundBed, VirtualDevice, eventually, require_pulseaudio
+from tests.soundbed import SoundBed, VirtualDevice, canary, eventually, require_pulseaudio
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.core.likeness import best_match
 from voiced.simulator.scenario import SOUNDS as ANSWERS
@@ -172,15 +172,16 @@ class Service:
         """Wake word and question; the whole answer must be heard."""
         self.state_is("idle")
         since = len(self.listener.heard)
-        with self.bed.record_speaker() as recording:
-            self.bed.play_into_mic(said(), MICROPHONE_RATE)
-            eventually(lambda: any(turn["outcome"] == "finished" for turn in self.listener.on("turn", since)), 20)
-            self.state_is("listening", "idle")
-            heard = recording.samples
-        states = [state for state, _ in groupby(state["state"] for state in self.listener.on("state", since))]
-        assert states[:4] == ["listening", "processing", "responding", "listening"]
-        likeness, _ = best_match(heard, answer())
-        assert likeness > 0.999
+        with canary():
+            with self.bed.record_speaker() as recording:
+                self.bed.play_into_mic(said(), MICROPHONE_RATE)
+                eventually(lambda: any(turn["outcome"] == "finished" for turn in self.listener.on("turn", since)), 20)
+                self.state_is("listening", "idle")
+                heard = recording.samples
+            states = [state for state, _ in groupby(state["state"] for state in self.listener.on("state", since))]
+            assert states[:4] == ["listening", "processing", "responding", "listening"]
+            likeness, _ = best_match(heard, answer())
+            assert likeness > 0.999
 
     def pid(self) -> int:
         return int(self.machine.unit("MainPID"))

@@ -4,7 +4,7 @@ import asyncio
 import subprocess
 
 from tests.lab.faults import every, fault
-from tests.lab.lab import Act, Lab
+from tests.lab.lab import Act, Lab, utterance
 from tests.soundbed import VirtualDevice
 
 
@@ -107,8 +107,7 @@ async def sound_servers_killed(lab: Lab) -> None:
 async def microphone_silent(lab: Lab) -> None:
     """Muted at the sound server: frames come, and hold nothing."""
     await asyncio.to_thread(lab.bed.microphone.ask, "pactl", "set-source-mute", "mic", "1")
-    async with lab.asking() as _:
-        await asyncio.sleep(2)  # something is said that nobody hears
+    await lab.say(utterance())  # something is said that nobody hears
     await asyncio.to_thread(lab.bed.microphone.ask, "pactl", "set-source-mute", "mic", "0")
 
 
