@@ -49,7 +49,8 @@ async def _measure(conversations: int, warm: int) -> dict[str, Any]:
                     print(f"{number} conversations, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
             last = await _size(lab)
             log = lab.keeper.log()
-            ends = list(lab.keeper.ends)
+            ends = [f"status {status}" for status in lab.keeper.ends]
+            ends += [line for line in log.splitlines() if "only a new process helps" in line]
             same = lab.keeper.pid == pid
     faults = conversations // FAULTY
     return {
