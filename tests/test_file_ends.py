@@ -20,7 +20,7 @@ from voiced.edge.output import NullOutput
 from voiced.edge.sound import SoundSettings, open_sound
 from voiced.edge.soundfile import WavWriter, read_wav
 from voiced.edge.speaker import Speaker
-from voiced.errors import SoundFileError
+from voiced.errors import DeviceError, SoundFileError
 
 BLOCK = SERVICE_RATE // 50
 
@@ -152,6 +152,54 @@ class LateOutput(NullOutput):
         if self.writes % 10 == 0:
             time.sleep(0.06)  # the fault itself
         super().write(block)
+
+
+class FragileOutput:
+    """Holds five blocks, and is lost twice, with all that it holds; what it played is kept."""
+
+    underruns = 0
+
+    def __init__(self) -> None:
+        self.played: list[Samples] = []
+        self._held: list[Samples] = []
+        self._writes = 0
+
+    def look(self) -> None:
+        pass
+
+    def open(self) -> None:
+        self._held.clear()
+
+    def wait(self) -> None:
+        time.sleep(0.001)  # its own pace: ten times real time
+
+    @property
+    def queued(self) -> int:
+        return sum(map(len, self._held))
+
+    def write(self, block: Samples) -> None:
+        self._writes += 1
+        if self._writes in {20, 50}:
+            raise DeviceError("it is gone")
+        self._held.append(block)
+        if len(self._held) > 5:
+            self.played.append(self._held.pop(0))
+
+    def close(self) -> None:
+        self._held.clear()
+
+
+async def test_what_a_lost_device_held_is_played_by_the_next() -> None:
+    sound = np.where(noise(80 * BLOCK) == 0, 1, noise(80 * BLOCK)).astype("<i2")
+    told: Inbox[PlayoutEvent] = Inbox(100)
+    output = FragileOutput()
+    async with Speaker(output, told.post) as speaker:
+        speaker.play("a", 0, sound.tobytes())
+        assert await anext(told) == Started("a")
+        assert await anext(told) == Drained()
+        assert speaker.cut() == {("a", 0): 1_600}
+    heard = np.concatenate(output.played)
+    assert np.array_equal(heard[heard != 0], sound)
 
 
 async def test_a_late_machine_puts_no_silence_into_a_written_answer(tmp_path: Path) -> None:
