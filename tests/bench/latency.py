@@ -7,6 +7,8 @@ plays is noise without a single zero, so that a zero is silence, and what was pl
 ``*_to_silence`` ends with the last sample that is not zero: the fade of 40 ms is in it, and the sound that was in the
 device already. The reference is that device alone, in the same run: from the moment a plain program hands sound over to
 the same PortAudio, with as much in its buffer, to the moment it is there (:mod:`tests.bench.device`).
+
+``wake_to_wire*`` are those of :mod:`tests.bench.wire`.
 """
 
 import asyncio
@@ -29,6 +31,7 @@ import numpy as np
 
 from tests.bench import device, wire
 from tests.bench.rig import Rig, at_work
+from tests.bench.wire import measure_wire
 from tests.mosquitto import eventually
 from tests.recordings import NOTES, SOUNDS, load, noise
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
@@ -97,6 +100,7 @@ def measure(*, quick: bool) -> dict[str, Any]:
     asyncio.run(_all(figures, quick=quick))
     silence = {kind: sorted(values) for kind, values in figures.to_silence.items()}
     return {
+        **measure_wire(quick=quick),
         "word_to_silence_p95_ms": _p95(silence["word"]),
         "mqtt_stop_to_silence_p95_ms": _p95(silence["mqtt"]),
         "voice_to_silence_p95_ms": _p95(silence["voice"]),

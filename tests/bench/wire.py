@@ -38,7 +38,7 @@ _APPEND = {"type": "input_audio_buffer.append", "audio": base64.b64encode(bytes(
 
 def measure_wire(*, quick: bool) -> dict[str, Any]:
     """Wake to wire for each round trip: medians, and the worst ratio to the floor once the allowance is taken off."""
-    rounds = 3 if quick else 10
+    rounds = 2 if quick else 10
     logging.disable(logging.WARNING)
     try:
         with tempfile.TemporaryDirectory(prefix="voiced-bench-") as folder, _cloud(Path(folder)) as cloud:
