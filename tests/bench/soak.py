@@ -1,6 +1,6 @@
 """A compressed day: a thousand conversations with a real daemon, faults in between, and what has grown at the end.
 
-Most conversations are begun over MQTT and last half a second; every 25th is spoken, and every 20th meets a fault.
+Most conversations are begun over MQTT and last half a second; every 25th is spoken, and every 15th meets a fault.
 """
 
 import asyncio
@@ -16,10 +16,10 @@ from tests.lab.lab import ROOM, Lab, NotYetError, a_lab
 from voiced.simulator import Refusal
 from voiced.simulator.scenario import Abort, Failed
 
-WHOLE, QUICK = (1000, 100), (30, 10)
+WHOLE, QUICK = (1000, 100), (16, 4)
 """Conversations, and after which of them the first measure is taken."""
 
-SPOKEN, FAULTY = 25, 20
+SPOKEN, FAULTY = 25, 15
 PATIENCE_S = 20.0
 ERRORS = ("Traceback", "never retrieved", "CRITICAL", "unhandled")
 
@@ -70,16 +70,16 @@ async def _measure(conversations: int, warm: int) -> dict[str, Any]:
 
 
 async def _size(lab: Lab) -> tuple[int, int, float]:
-    """Return descriptors, threads and megabytes at rest, the middle of seven looks: sessions take a moment to end."""
+    """Return descriptors, threads and megabytes at rest: the speaker is given back after 5 s of silence."""
     await lab.healthy()
     looks = []
-    for _ in range(7):
+    for _ in range(20):
         looks.append(lab.keeper.size())
-        await asyncio.sleep(0.3)  # what is measured is rest
+        await asyncio.sleep(0.35)  # what is measured is rest
     return (
         min(one[0] for one in looks),
         min(one[1] for one in looks),
-        statistics.median(one[2] for one in looks),
+        statistics.median(one[2] for one in looks[-7:]),
     )
 
 
