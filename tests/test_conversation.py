@@ -400,14 +400,43 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(wire.FunctionCall, RESPONSES, ITEMS, st.just("c"), st.sampled_from([GOODBYE, "x"]), st.just("{}")),
     st.builds(wire.ItemAdded, RESPONSES, ITEMS, st.sampled_from(["message", "function_call"])),
     st.builds(wire.ResponseStarted, RESPONSES),
-    st.builds(audio, RESPONSES, ITEMS, st.sampled_from([b"", b"\0\0" * 2400, SECOND_OF_SOUND])),
+    st.builds(audio, RESPONSES, ITEMS, st.sampled_from([b"", b"\0\0" * 24, b"\0\0" * 240])),
     st.builds(wire.TextDelta, RESPONSES, ITEMS, st.just(0), st.just("word"), st.booleans()),
     st.builds(
         wire.ResponseDone, RESPONSES, st.sampled_from(["completed", "cancelled", "incomplete", "failed"]), st.none()
     ),
     st.just(wire.Other("x")),
 )
-HISTORIES = st.lists(st.tuples(EVENTS, st.floats(0, 20)), max_size=60)
+SAYS = (wire.SpeechStarted("u1", 0), wire.SpeechStopped("u1", 900), wire.ResponseStarted("r1"))
+HEARD: tuple[Event, ...] = (WAKE, Near("some", 0), SessionReady(), *SAYS, audio(pcm=b"\0\0" * 240), Near("none"))
+DOUBTED: tuple[Event, ...] = (*HEARD, Near("some", 0), wire.SpeechStarted("u2", 0))
+WHOLE = wire.ResponseDone("r1", "completed")
+TALKED_OVER: tuple[Event, ...] = (
+    *(*HEARD, Near("enough", 0), wire.SpeechStarted("u2", 0), wire.SpeechStopped("u2", 0)),
+    *(wire.ResponseStarted("r2"), audio("r2", "i2", pcm=b"\0\0" * 240)),
+)
+WATCHED: tuple[Event, ...] = (
+    *(*HEARD, WHOLE, Drained()),
+    *2
+    * (
+        *(Near("enough", 0, sure=False), wire.SpeechStarted("u1", 0), wire.SpeechStopped("u1", 0)),
+        *(wire.ResponseStarted("r1"), Near("none"), wire.ResponseDone("r1", "completed")),
+    ),
+)
+"""A television has had its two turns."""
+TELEVISED: tuple[Event, ...] = (*WATCHED, Near("enough", 0, sure=False), wire.SpeechStarted("u1", 0))
+BEGINNINGS = st.sampled_from(
+    [
+        *((), HEARD, DOUBTED, (*HEARD, WHOLE), (*HEARD, WHOLE, *DOUBTED[-2:]), (*HEARD, WHOLE, Drained())),
+        *(TALKED_OVER, (*TALKED_OVER, audio(pcm=b"\0\0" * 240)), WATCHED, TELEVISED),
+    ]
+)
+"""Random events alone seldom lead anywhere; a history goes on from one of these."""
+HISTORIES: st.SearchStrategy[list[tuple[Event, float]]] = st.builds(
+    lambda beginning, further: [*((event, 0.1) for event in beginning), *further],
+    BEGINNINGS,
+    st.lists(st.tuples(EVENTS, st.floats(0, 1) | st.floats(0, 20)), max_size=40),
+)
 RULEBOOKS = st.builds(
     Rules,
     follow_up_s=st.sampled_from([0.0, 6.0]),
@@ -532,18 +561,24 @@ def test_a_follow_up_turn_begins_by_somebody_near(history: list[tuple[Event, flo
     story = Story(rules=rules)
     unsure = 0
     near: Near | None = None
+    doubted: Near | None = None
     for event, passed in history:
         story.now += passed
         before = story.at()
         was_heard = near
         if isinstance(event, Near):
             near = None if event.speech == "none" else event
-        for effect in story.tell(event):
+        effects = story.tell(event)
+        if any(isinstance(effect, Pause) for effect in effects):
+            doubted = near or was_heard
+            assert doubted is not None
+            assert doubted.sure
+        for effect in effects:
             match effect:
-                case BeginTurn(_, "follow_up") if isinstance(event, wire.SpeechStarted | Near):
+                case BeginTurn(_, "follow_up") if not isinstance(event, wire.ResponseStarted):
                     over_answer = isinstance(before, Responding | Finishing | Paused)
                     spoke = before.spoke if isinstance(before, Listening) else None
-                    by = spoke or near or was_heard
+                    by = (doubted if isinstance(before, Paused) else None) or spoke or near or was_heard
                     assert by is not None or (over_answer and not rules.full_duplex)
                     if over_answer and rules.full_duplex:
                         assert by is not None

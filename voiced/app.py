@@ -33,6 +33,7 @@ from voiced.core.states import (
     Tick,
     Woken,
     deadline,
+    is_doubtful,
     published,
     rules_changed,
     visible,
@@ -295,6 +296,8 @@ class Daemon:
         for effect in effects:
             self._hands.do(effect)
         self._scribe.after(event, self._state)
+        if isinstance(event, wire.SpeechStarted) and is_doubtful(event, self._state):
+            logger.info("the service hears speech; whether anybody near says it is not known")
         resting = isinstance(self._state, Idle)
         self._parts.microphone.pace(prompt=not resting)
         (self._resting.set if resting else self._resting.clear)()

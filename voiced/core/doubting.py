@@ -104,7 +104,7 @@ def undoubted(state: Paused, now: float) -> tuple[Responding | Finishing, tuple[
                 deleted.append(Send(wire.DeleteItem(event.item_id)))
             case wire.ServiceProblem():
                 talk = replace(talk, void_next=False)
-    return _later(replace(state.answer, talk=talk), now - state.since), (*cancelled, *deleted)
+    return _later(replace(state.answer, talk=talk), min(now, state.until) - state.since), (*cancelled, *deleted)
 
 
 def over(state: Paused, talk: Talk, now: float, rules: Rules) -> Verdict:
