@@ -181,6 +181,15 @@ def test_a_speaker_that_ran_dry_is_found_again() -> None:
     assert stage.play(cut(ANSWER)).attenuation_db(0.6, 3.0) > 20
 
 
+def test_lost_microphone_sound_that_was_counted_makes_no_difference() -> None:
+    stage = Stage()
+    stage.play(cut(ANSWER[: 8 * SERVICE_RATE]))
+    for block in cut(ANSWER[: 10 * BLOCK]):
+        stage.position += len(stage.room.feed(block))
+        stage.canceller.played(block)
+    assert stage.play(cut(ANSWER[10 * BLOCK :])).attenuation_db(0.0, 0.2) > 25
+
+
 def test_lost_microphone_sound_does_not_undo_what_was_learnt() -> None:
     stage = Stage()
     stage.play(cut(ANSWER[: 8 * SERVICE_RATE]))
@@ -288,6 +297,7 @@ def test_a_tape_forgets_what_is_long_ago_and_nothing_else() -> None:
     for block in blocks:
         tape.add(block)
     newest = np.concatenate(blocks)[-50_000:]
+    assert tape.end == sum(len(block) for block in blocks)
     assert np.array_equal(tape.last(50_000, tape.end), newest / np.float32(32_768))
     assert np.array_equal(tape.last(100, tape.end + 40)[:60], newest[-60:] / np.float32(32_768))
 

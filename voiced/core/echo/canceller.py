@@ -46,8 +46,6 @@ _POOR = 50
 """Frames in a row that leave most of the echo, before another delay is looked for."""
 _MOVED = 64
 """Samples (4 ms) by which a delay must differ to be another one."""
-_CLIPPED = 32_700
-"""From this sample value on the microphone may be at its limit."""
 
 
 class LinearCanceller:
@@ -253,7 +251,6 @@ class LinearCanceller:
         assert self._lag is not None  # noqa: S101 - asked for where the delay is known only
         reference = self._tape.read(self._now(position) - self._lag * PACE, self._pace, FRAME)
         self._reference = reference if self._is_sure else None
-        learn = learn and float(np.max(np.abs(microphone))) < _CLIPPED / 32_768
         cleaned = self._filter.step(reference, microphone, learn=learn)
         if learn:
             now = self._now(position + FRAME)

@@ -112,7 +112,7 @@ class EchoFilter:
         Args:
             reference: What was played at that time.
             microphone: What was heard.
-            learn: Whether the frame may teach anything; not if it is clipped.
+            learn: Whether the frame may teach anything; not while it is unsure that both are of the same time.
 
         """
         self._two[:FRAME] = self._two[FRAME:]
