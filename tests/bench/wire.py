@@ -12,21 +12,23 @@ import logging
 import socket
 import ssl
 import statistics
+import sys
 import tempfile
-import threading
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import trustme
 
+from tests.recordings import NOTES, SOUNDS, load
 from tests.stories import QUICK, Home, at_home, config_for_tests
 from voiced.config import RealtimeConfig
+from voiced.core.frames import FRAME
 from voiced.simulator import Simulator
 
+SAID = "hey_jarvis_1"
 ROUND_TRIPS_MS = (0, 20, 50, 150)
 ALLOWANCE_MS = 15.0
 """What may be added to a multiple of the floor: threads, converter, and the first chunk of sound."""
@@ -38,11 +40,9 @@ _APPEND = {"type": "input_audio_buffer.append", "audio": base64.b64encode(bytes(
 
 def measure_wire(*, quick: bool) -> dict[str, Any]:
     """Wake to wire for each round trip: medians, and the worst ratio to the floor once the allowance is taken off."""
-    rounds = 2 if quick else 10
     logging.disable(logging.WARNING)
     try:
-        with tempfile.TemporaryDirectory(prefix="voiced-bench-") as folder, _cloud(Path(folder)) as cloud:
-            told = {rtt_ms: asyncio.run(_compare(cloud, rtt_ms, rounds)) for rtt_ms in ROUND_TRIPS_MS}
+        told = asyncio.run(_all(rounds=2 if quick else 10))
     finally:
         logging.disable(logging.NOTSET)
     return {
@@ -58,53 +58,70 @@ def measure(*, quick: bool) -> dict[str, Any]:
     return measure_wire(quick=quick)
 
 
-# --- the cloud: a simulator over TLS, behind lines of several lengths, in a thread of its own ------------------------
+async def _all(rounds: int) -> dict[int, dict[str, float]]:
+    with tempfile.TemporaryDirectory(prefix="voiced-bench-") as folder:
+        async with _cloud(Path(folder)) as cloud:
+            return {rtt_ms: await _compare(cloud, rtt_ms, rounds) for rtt_ms in ROUND_TRIPS_MS}
 
 
-@dataclass
+# --- the cloud: a simulator over TLS, behind lines of several lengths, in a process of its own
+
+
 class _Cloud:
-    ports: dict[int, int]
-    """Of each round trip, where its line begins."""
-    simulator: Simulator
-    ca_file: str
+    """Where the lines begin, and when sound arrived at their end."""
 
-    def arrived(self, number: int) -> float | None:
-        """When the first sound of a session came, on the monotonic clock."""
-        if len(self.simulator.sessions) <= number:
-            return None
-        frames = self.simulator.sessions[number].client_frames
-        return next((frame.at for frame in frames if "buffer.append" in str(frame.text[:60])), None)
+    def __init__(self, ca_file: str, told: asyncio.StreamReader) -> None:
+        self.ca_file = ca_file
+        self.ports: dict[int, int] = {}
+        self._told = told
+
+    async def greet(self) -> None:
+        ports = json.loads(await self._told.readline())
+        self.ports = {int(rtt_ms): port for rtt_ms, port in ports.items()}
+
+    async def arrival(self) -> float:
+        """Return when the first sound of the next session came, on the clock of this machine."""
+        async with asyncio.timeout(20):
+            return float(await self._told.readline())
 
 
-@contextmanager
-def _cloud(folder: Path) -> Iterator[_Cloud]:
+@asynccontextmanager
+async def _cloud(folder: Path) -> AsyncIterator[_Cloud]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.bench.wire", str(folder)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin
+    assert process.stdout
+    try:
+        cloud = _Cloud(str(folder / "ca.pem"), process.stdout)
+        await cloud.greet()
+        yield cloud
+    finally:
+        process.stdin.close()  # it ends with that
+        await process.wait()
+
+
+async def _be_the_cloud(folder: Path) -> None:
     ca = trustme.CA()
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     ca.issue_cert("localhost").configure_cert(tls)
     ca.cert_pem.write_to_path(str(folder / "ca.pem"))
-    made: list[tuple[_Cloud, asyncio.AbstractEventLoop, asyncio.Event]] = []
-    open_now = threading.Event()
+    heard: set[int] = set()
 
-    async def run() -> None:
-        async with AsyncExitStack() as parts:
-            simulator = await parts.enter_async_context(Simulator(QUICK, ssl=tls))
-            ports = {}
-            for rtt_ms in ROUND_TRIPS_MS:
-                ports[rtt_ms] = await parts.enter_async_context(_line(simulator.port, rtt_ms / 2000))
-            stop = asyncio.Event()
-            made.append((_Cloud(ports, simulator, str(folder / "ca.pem")), asyncio.get_running_loop(), stop))
-            open_now.set()
-            await stop.wait()
+    def watch(session: int, line: str) -> None:
+        if line == "> input_audio_buffer.append" and session not in heard:
+            heard.add(session)
+            print(time.monotonic(), flush=True)
 
-    thread = threading.Thread(target=lambda: asyncio.run(run()), name="cloud")
-    thread.start()
-    open_now.wait()
-    cloud, loop, stop = made[0]
-    try:
-        yield cloud
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
+    async with AsyncExitStack() as parts:
+        simulator = await parts.enter_async_context(Simulator(QUICK, ssl=tls, record=False, watch=watch))
+        lines = {
+            rtt_ms: await parts.enter_async_context(_line(simulator.port, rtt_ms / 2000)) for rtt_ms in ROUND_TRIPS_MS
+        }
+        print(json.dumps(lines), flush=True)
+        await asyncio.to_thread(sys.stdin.read)
 
 
 @asynccontextmanager
@@ -158,6 +175,7 @@ async def _compare(cloud: _Cloud, rtt_ms: int, rounds: int) -> dict[str, float]:
         provider="openai", endpoint=f"https://localhost:{cloud.ports[rtt_ms]}", ca_file=cloud.ca_file
     )
     async with at_home(config=config_for_tests(realtime=realtime), environment={"OPENAI_API_KEY": "k"}) as home:
+        home.ears.open = True  # as it is while somebody speaks: each frame is scored at once
         for _ in range(rounds):
             floors.append(await _bare(cloud, rtt_ms))
             ours.append(await _woken(cloud, home))
@@ -171,19 +189,27 @@ async def _compare(cloud: _Cloud, rtt_ms: int, rounds: int) -> dict[str, float]:
 
 
 async def _woken(cloud: _Cloud, home: Home) -> float:
-    number = len(cloud.simulator.sessions)
-    home.speak()
-    arrived = await _arrival(cloud, number)
+    sound = load(SOUNDS / f"{SAID}.wav")[: NOTES[SAID]["wake_end"] // FRAME * FRAME]
+    home.microphone.hear(sound[:-FRAME])
+    await _until_heard(home)  # in a room it came long before the word is decided
+    home.ears.wakes_at[home.microphone.end + FRAME] = "hey_jarvis"
+    home.microphone.hear(sound[-FRAME:])
+    arrived = await cloud.arrival()
     await home.command("command/end")
     await home.until_idle()
     return arrived - home.ears.woken_at[-1]
 
 
+async def _until_heard(home: Home) -> None:
+    async with asyncio.timeout(10):
+        while not home.ears.fed or home.ears.fed[-1].end < home.microphone.end:
+            await asyncio.sleep(0.002)
+
+
 async def _bare(cloud: _Cloud, rtt_ms: int) -> float:
-    number = len(cloud.simulator.sessions)
     tls = ssl.create_default_context(cafile=cloud.ca_file)
     began = await asyncio.to_thread(_handshakes, cloud.ports[rtt_ms], tls)
-    return await _arrival(cloud, number) - began
+    return await cloud.arrival() - began
 
 
 def _handshakes(port: int, tls: ssl.SSLContext) -> float:
@@ -223,8 +249,5 @@ def _frame(event: dict[str, Any]) -> bytes:
     return b"\x81" + length + bytes(4) + text
 
 
-async def _arrival(cloud: _Cloud, number: int) -> float:
-    async with asyncio.timeout(10):
-        while (arrived := cloud.arrived(number)) is None:
-            await asyncio.sleep(0.002)
-    return arrived
+if __name__ == "__main__":
+    asyncio.run(_be_the_cloud(Path(sys.argv[1])))
