@@ -12,13 +12,13 @@ import random
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.mosquitto import connected
+from tests.mosquitto import connected, eventually
 from voiced.config import Config, DeviceConfig, HouseConfig, MqttConfig
 from voiced.core.mqtt.commands import Message
 from voiced.core.mqtt.topics import Topics
@@ -29,8 +29,8 @@ from voiced.household import Household
 
 SPREAD_S = 0.2
 DELAY_S = (0.005, 0.08)
-PAUSE_S = 1.3
-"""Between two trials: what is said about the last one is over."""
+PATIENCE_S = 3.0
+"""How long a trial may take until all have heard of all."""
 
 
 @dataclass
@@ -44,6 +44,7 @@ class Unit:
     household: Household = field(init=False)
     woken_at: float = 0.0
     began: float | None = None
+    taken: int = 0
     gave_way: bool = False
 
     def __post_init__(self) -> None:
@@ -63,10 +64,9 @@ class Unit:
     def begin(self) -> None:
         self.began = time.monotonic()
 
-    def wake(self) -> None:
+    def wake(self, word: str) -> None:
         self.woken_at = time.monotonic()
-        self.began, self.gave_way = None, False
-        self.household.woken(Wake("hey_jarvis", self.dice.uniform(0.5, 1.0), 0.5, 0), self.begin)
+        self.household.woken(Wake(word, self.dice.uniform(0.5, 1.0), 0.5, 0), self.begin)
 
     @property
     def answers(self) -> bool:
@@ -78,32 +78,39 @@ class Unit:
             loop.call_later(self.dice.uniform(*DELAY_S), self.take, message)
 
     def take(self, message: Message) -> None:
+        self.taken += 1
         assert self.household.got(message)
 
 
-async def trial(units: list[Unit], dice: random.Random) -> list[Unit]:
-    """Let all hear the word; return who answers."""
+async def trial(units: list[Unit], dice: random.Random, word: str, *, alone: bool = False) -> list[Unit]:
+    """Let all hear a word that was not said before; return who answers once all have heard of all that claimed it."""
     loop = asyncio.get_running_loop()
     for unit in units:
-        loop.call_later(dice.uniform(0, SPREAD_S), unit.wake)
-    await asyncio.sleep(PAUSE_S)
+        unit.began, unit.gave_way, unit.taken = None, False, 0
+        loop.call_later(dice.uniform(0, SPREAD_S), unit.wake, word)
+    await asyncio.sleep(SPREAD_S + DELAY_S[1])
+    claims = sum(unit.began is not None for unit in units)
+    if not alone:
+        everything = claims * (len(units) - 1)
+        await eventually(lambda: sum(unit.taken for unit in units) >= everything, "all is heard", PATIENCE_S)
     return [unit for unit in units if unit.answers]
 
 
 async def play(units: list[Unit], trials: int, dice: random.Random) -> dict[str, Any]:
     """Go through the trials of one house."""
-    one, added, begun = 0, 0.0, 0
-    for _ in range(trials):
-        winners = await trial(units, dice)
-        one += len(winners) == 1
+    counts: Counter[int] = Counter()
+    added, begun = 0.0, 0
+    for number in range(trials):
+        winners = await trial(units, dice, f"word_{number}")
+        counts[len(winners)] += 1
         begun += sum(unit.began is not None for unit in units)
         added = max([added, *((unit.began or 0) - unit.woken_at for unit in winners)])
-    return {"one": one, "added": added, "begun": begun}
+    return {"answers": counts, "added": added, "begun": begun}
 
 
 async def _measure(folder: Path, *, houses: int, rooms: int, trials: int) -> dict[str, Any]:
     dice = random.Random(5)  # noqa: S311 - repeatable
-    async with Mosquitto(folder) as mosquitto, AsyncExitStack() as parts:
+    async with Mosquitto(folder) as mosquitto:
         streets: list[list[Unit]] = []
         listening = []
         for house in range(houses):
@@ -114,23 +121,27 @@ async def _measure(folder: Path, *, houses: int, rooms: int, trials: int) -> dic
                     mqtt=MqttConfig(host="127.0.0.1", port=mosquitto.port),
                     house=HouseConfig(together=f"h{house}"),
                 )
-                broker = await parts.enter_async_context(MqttBroker(config=config.mqtt, topics=Topics.of(config)))
+                broker = await MqttBroker(config=config.mqtt, topics=Topics.of(config)).__aenter__()
                 streets[-1].append(Unit(config, broker, dice, off_s=dice.uniform(-1e5, 1e5)))
         for unit in (unit for units in streets for unit in units):
             await connected(unit.broker)
             listening.append(asyncio.create_task(unit.listen()))
         results = await asyncio.gather(*(play(units, trials, dice) for units in streets))
         await mosquitto.kill()
-        await asyncio.sleep(PAUSE_S)
-        alone = [len(await trial(units, dice)) for units in streets]
+        await eventually(lambda: not any(unit.broker.connected for units in streets for unit in units), "all notice")
+        alone = [len(await trial(units, dice, "alone", alone=True)) for units in streets]
         for task in listening:
             task.cancel()
         await asyncio.gather(*listening, return_exceptions=True)
+        leaving = [unit.broker.__aexit__(None, None, None) for units in streets for unit in units]
+        await asyncio.gather(*leaving)  # each waits for its thread
     count = houses * trials
+    answers = sum((result["answers"] for result in results), Counter[int]())
     return {
         "trials": count,
-        "exactly_one": sum(result["one"] for result in results),
+        "exactly_one": answers[1],
         "added_ms_winner": round(1000 * max(result["added"] for result in results), 3),
+        "nobody": answers[0],
         "units": rooms,
         "houses_at_once": houses,
         "began_per_trial": round(sum(result["begun"] for result in results) / count, 2),
@@ -141,7 +152,7 @@ async def _measure(folder: Path, *, houses: int, rooms: int, trials: int) -> dic
 def measure(*, quick: bool) -> dict[str, Any]:
     logging.disable(logging.WARNING)
     folder = Path(tempfile.mkdtemp())
-    houses, trials = (4, 10) if quick else (10, 100)
+    houses, trials = (2, 20) if quick else (3, 334)
     try:
         return asyncio.run(_measure(folder, houses=houses, rooms=20, trials=trials))
     finally:

@@ -59,6 +59,7 @@ VALUES: dict[str, Callable[[dict[str, Any]], object]] = {
     "near_misses": lambda said: said["health"]["wake"]["near_misses"],
     "lost_sound": lambda said: said["health"]["overruns"],
     "reconnects": lambda said: said["health"]["mqtt"]["reconnects"],
+    "echo_attenuation": lambda said: said["health"]["echo"]["attenuation_db"],
     "waiting_turns": lambda said: said["health"]["mqtt"]["waiting_turns"],
     "uploaded": lambda said: said["usage"]["uploaded_s"],
 }
