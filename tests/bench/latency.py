@@ -49,6 +49,7 @@ GAP = SERVICE_RATE // 20
 """Zeros in a row that are silence: 50 ms."""
 
 FADE_MS = 40
+ROUNDING_MS = 0.4
 
 NOTICE_S = 6.0
 """So long somebody speaks at most without being noticed; longer than an answer lasts."""
@@ -137,12 +138,12 @@ async def _all(figures: Figures, *, quick: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="sounds-") as name:
         scenario, sounds = _scenario(Path(name))
         async with at_work(scenario, CONFIGURATION) as rig:
-            figures.device = await asyncio.to_thread(_device, rig, 10 if quick else 40)
-            for number in range(3 if quick else 12):
+            figures.device = await asyncio.to_thread(_device, rig, 5 if quick else 40)
+            for number in range(2 if quick else 12):
                 await _converse(rig, figures, number)
-            await _interrupt_often(rig, figures, sounds, "mqtt", 8 if quick else 200)
-            await _interrupt_often(rig, figures, sounds, "word", 3 if quick else 20)
-            await _interrupt_often(rig, figures, sounds, "voice", 2 if quick else 10)
+            await _interrupt_often(rig, figures, sounds, "mqtt", 5 if quick else 200)
+            await _interrupt_often(rig, figures, sounds, "voice", 1 if quick else 10)
+            await _interrupt_often(rig, figures, sounds, "word", 2 if quick else 20)
 
 
 def _scenario(folder: Path) -> tuple[Scenario, list[Samples]]:
@@ -172,6 +173,8 @@ async def _interrupt_often(rig: Rig, figures: Figures, sounds: list[Samples], ki
     for _ in range(3 * times):
         if len(figures.to_silence[kind]) >= wanted:
             break
+        if kind == "voice" and figures.to_silence["voice"]:  # in a room that is quiet, or it could be a television
+            await asyncio.sleep(RING_S)
         latest = {"mqtt": total_s - 0.15, "word": 0.8, "voice": 1.2}[kind]
         await _interrupt(rig, figures, sounds, kind, moments.uniform(0.0, latest))
 
@@ -219,8 +222,7 @@ async def _begin(rig: Rig, kind: Kind, mark: int) -> None:
     def answers() -> bool:
         return bool(rig.speaker.since(mark).any())
 
-    if kind == "voice":  # in a room that is quiet, or it could be a television
-        await asyncio.sleep(RING_S)
+    if kind == "voice":
         with rig.bed.start_playing(_spoken(SAID), MICROPHONE_RATE):
             await eventually(answers, "the answer")
         return
@@ -266,7 +268,11 @@ async def _strike(rig: Rig, kind: Kind) -> float | None:
 
 def _spoken(name: str) -> Samples:
     """Return a recording without the long silence before it."""
-    return load(SOUNDS / f"{name}.wav")[NOTES[name]["speech_start"] - MICROPHONE_RATE // 5 :]
+    return load(SOUNDS / f"{name}.wav")[_begins(name) :]
+
+
+def _begins(name: str) -> int:
+    return int(NOTES[name]["speech_start"]) - MICROPHONE_RATE // 5
 
 
 def _silence(rig: Rig, mark: int, decided: float) -> int | None:
@@ -304,7 +310,8 @@ def _judge(
             figures.kept_whole.append(whole_ms - played_ms)
         else:
             figures.truncation.append(abs((kept_ms or 0) - played_ms))
-        heard_text += _words(text, played_ms / whole_ms)
+        # The last samples of a fade round to zero, and cannot be counted.
+        heard_text += _words(text, (played_ms + ROUNDING_MS) / whole_ms)
         kept_text += _words(text, (kept_ms or 0) / whole_ms)
     believed = sum(kept or 0 for kept in memory)
     figures.leaked += max(0, played - (believed + WHOLE_MS) * SERVICE_RATE // 1000)
@@ -350,7 +357,7 @@ def _device(rig: Rig, times: int) -> list[float]:
 
 async def _converse(rig: Rig, figures: Figures, number: int) -> None:
     """Say wake word and question; take our share of the time to the first sound, and what was lost on the way."""
-    said = np.concatenate([load(SOUNDS / f"{SAID}.wav"), noise(0.2, seed=number)])
+    said = np.concatenate([_spoken(SAID), noise(0.2, seed=number)])
     ear, mouth = rig.microphone.end, rig.speaker.end
     sessions = len(rig.simulator.sessions)
     with rig.bed.start_playing(said, MICROPHONE_RATE):
@@ -358,7 +365,7 @@ async def _converse(rig: Rig, figures: Figures, number: int) -> None:
         await eventually(lambda: rig.speaker.since(mouth).any(), "the answer")
     await _rest(rig)
     began = ear + int(np.flatnonzero(rig.microphone.since(ear))[0]) - int(np.flatnonzero(said)[0])
-    speech_end = NOTES[SAID]["speech_end"]
+    speech_end = NOTES[SAID]["speech_end"] - _begins(SAID)
     spoken = rig.microphone.when(began + speech_end)
     first_sound = rig.speaker.when(mouth + int(np.flatnonzero(rig.speaker.since(mouth))[0]))
     arrived, lost = _arrival(session, said, speech_end)

@@ -19,8 +19,9 @@ BLOCK = SERVICE_RATE // 100
 LATENCY_S = 0.04
 """What PortAudio is asked for. What waits in the device sounds on when an answer is cut."""
 
-MOST_LATENCY_S, TOLERATED = 0.16, 3
-"""A machine that was late more often while the device was open gets twice as much time, up to this much."""
+MOST_LATENCY_S, TOLERATED, HEALED = 0.16, 3, 10
+"""A machine that was late more often while the device was open gets twice as much time, up to this much; and half of
+it again once the device was open so often and never ran dry."""
 
 
 class Output(Protocol):
@@ -81,6 +82,7 @@ class CardOutput:
         self._stream: Stream | None = None
         self._underruns = 0
         self._latency_s = LATENCY_S
+        self._well = 0
 
     @property
     def underruns(self) -> int:
@@ -132,6 +134,9 @@ class CardOutput:
         if self._stream:
             faults = self._stream.faults
             self._underruns += faults
+            self._well = 0 if faults else self._well + 1
+            if self._well >= HEALED and self._latency_s > LATENCY_S:
+                self._well, self._latency_s = 0, max(self._latency_s / 2, LATENCY_S)
             if faults > TOLERATED and self._latency_s < MOST_LATENCY_S:
                 self._latency_s = min(2 * self._latency_s, MOST_LATENCY_S)
                 logger.info("the speaker ran dry %d times; from now on it holds %g s", faults, self._latency_s)
