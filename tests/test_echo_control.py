@@ -13,6 +13,7 @@ from voiced.core.echo import ladder
 from voiced.core.echo.control import EchoControl
 from voiced.core.echo.ladder import Measured, Policy, rung
 from voiced.core.frames import FRAME, SERVICE_RATE, Frame, Samples
+from voiced.core.nearness import ENOUGH_S
 from voiced.core.profiles import echo_policy
 from voiced.edge.soundfile import read_wav
 from voiced.edge.vad import Vad
@@ -79,6 +80,18 @@ def test_a_speaker_that_slips_is_found_again_at_once() -> None:
     assert level_db(after[25:50]) - level_db(after[25:50], cleaned=True) > 15
     assert max(moment.near_speech_s for moment in after) < 0.2
     assert after[-1].full_duplex
+
+
+def test_a_slip_that_nobody_told_is_no_person() -> None:
+    scene = Scene()
+    scene.rest(2)
+    scene.play(cut(ANSWER))
+    scene.play(cut(ANSWER[: 5 * SERVICE_RATE]))
+    scene.play([None, None])
+    after = scene.play(cut(ANSWER[5 * SERVICE_RATE :]))
+    assert max(moment.near_speech_s for moment in after) < ENOUGH_S
+    scene.say(PERSON, ECHO_DB, in_s=0.2)
+    assert max(moment.near_speech_s for moment in scene.play(cut(ANSWER))) >= ENOUGH_S
 
 
 def test_a_person_is_heard_on_while_the_answer_pauses() -> None:

@@ -114,6 +114,8 @@ class EchoControl:
         else:
             played = np.clip(np.rint(reference * np.float32(32_768)), -32_768, 32_767).astype(np.int16)
             self._evidence.hear(frame, cleaned, played)
+            if cleaned is frame:  # the canceller would make it louder: the echo comes at another time than it did
+                self._evidence.forget()
 
     def _rest(self) -> None:
         """Nothing sounds any more."""
