@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.recordings import SOUNDS
+from voiced import cli
 from voiced.simulator import Scenario, Simulator, Turn
 
 ROOT = Path(__file__).parents[1]
@@ -35,12 +36,33 @@ def voiced(home: Path, *arguments: str, **environ: str) -> "subprocess.Completed
     )
 
 
-@pytest.mark.parametrize("arguments", [[], ["dance"], ["volume", "loud"], ["say"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["dance"], ["volume", "loud"], ["say"], ["wake"], ["mqtt"], ["wake", "tune"]]
+)
 def test_wrong_usage_is_2(tmp_path: Path, arguments: list[str]) -> None:
     done = voiced(tmp_path, *arguments)
     assert done.returncode == 2
     assert "usage" in done.stderr.lower()
     assert not done.stdout
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("wake tune -c FILE DIR", "wake tune DIR -c FILE", "wake -c FILE tune DIR", "wake verify -c FILE DIR"),
+        *("wake verify DIR -c FILE", "wake test -c FILE", "mqtt remove -c FILE", "mqtt -c FILE remove"),
+        *("models -c FILE fetch", "config -c FILE", "status -c FILE", "say -c FILE DIR", "volume -c FILE 3"),
+    ],
+)
+def test_the_configuration_may_be_named_anywhere(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = {"FILE": "/no/file.toml", "DIR": "/no"}
+    assert cli.main([words.get(word, word) for word in line.split()]) == 78
+    assert capsys.readouterr().err == "/no/file.toml: no such file (named by -c)\n"
+
+
+def test_one_blueprint_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["mqtt", "blueprints", "-c", "/no/file.toml", "quiet_hours"]) == 0
+    assert capsys.readouterr().out.startswith("blueprint:")
 
 
 def test_a_wrong_configuration_is_78_and_names_everything(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import pickle
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tests.make_sounds import RATE, Speaker, Voice, room, write
 from tests.recordings import frames
-from voiced import cli
+from voiced import cli, verifying
 from voiced.config import Config, WakeConfig, WakeWordConfig
 from voiced.core.frames import STEP, Samples
 from voiced.core.verifier import Floats, Verifier, train
@@ -105,6 +107,11 @@ def test_a_file_gives_back_what_was_saved(tmp_path: Path) -> None:
     assert (verifier.bias, threshold) == (-1.5, 0.7)
 
 
+def npy(array: NDArray[Any]) -> bytes:
+    np.save(file := BytesIO(), array)
+    return file.getvalue()
+
+
 class Trap:
     """Runs as soon as it is unpickled."""
 
@@ -115,7 +122,9 @@ class Trap:
         return Path.touch, (self.path,)
 
 
-@pytest.mark.parametrize("kind", ["pickle", "array", "empty", "text", "cut", "missing", "weights", "infinite"])
+@pytest.mark.parametrize(
+    "kind", ["pickle", "array", "empty", "text", "cut", "missing", "weights", "infinite", "one", "packed"]
+)
 def test_a_file_of_another_kind_is_refused_and_never_run(kind: str, tmp_path: Path) -> None:
     path, sprung = tmp_path / "v.npz", tmp_path / "sprung"
     verifierfile.save(path, WORD, some(), 0.7)
@@ -133,6 +142,13 @@ def test_a_file_of_another_kind_is_refused_and_never_run(kind: str, tmp_path: Pa
             path.write_bytes(path.read_bytes()[:-200])
         case "missing":
             path.unlink()
+        case "one":
+            path.write_bytes(npy(np.zeros((16, 96))))
+        case "packed":
+            np.savez_compressed(path, word=np.array(WORD), weights=np.arange(1536.0).reshape(16, 96))
+            whole = bytearray(path.read_bytes())
+            whole[-900:-600] = bytes(300)
+            path.write_bytes(whole)
         case "weights":
             verifierfile.save(path, WORD, Verifier(np.zeros(96), 0.0), 0.7)
         case _:
@@ -248,4 +264,14 @@ def test_the_command_says_what_to_put_into_the_configuration(
     (told,) = json.loads(capsys.readouterr().out)["words"]
     assert (told["word"], told["own_lost"], len(told["others"])) == (WORD, 0, 3)
     assert cli.main(["wake", "verify", str(tmp_path)]) == 1
-    assert cli.main(["wake", "verify"]) == 2
+
+
+def test_of_long_recordings_some_is_taken_from_everywhere(tmp_path: Path) -> None:
+    """An hour of television would be gigabytes of embeddings."""
+    told = np.random.default_rng(1).normal(0, 300, 30 * RATE).astype(np.int16)
+    write(tmp_path / "long.wav", told)
+    models = WakeModels(find_models(), [WORD])
+    other = verifying._other(models, tmp_path / "long.wav", 10, {}, lambda _: None)
+    assert other is not None
+    assert 8 <= len(other.steps) <= 11
+    assert np.unique(other.steps[:, -1, 0]).size == len(other.steps)

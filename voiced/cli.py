@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,22 +109,17 @@ def _remote(options: argparse.Namespace, action: str, **fields: object) -> Any:
 def _mqtt(options: argparse.Namespace) -> int:
     from voiced import mqttcommands
 
-    if options.what == "schema":
+    if options.name == "schema":
         print(mqttcommands.schema())
-    elif options.what == "blueprints":
-        mqttcommands.blueprints(options.name_of_one, say=print)
+    elif options.name == "blueprints":
+        mqttcommands.blueprints(options.blueprint, say=print)
     else:
         mqttcommands.remove(_config(options), say=_say)
     return 0
 
 
-def _listen(options: argparse.Namespace) -> int:
-    _remote(options, "listen")
-    return 0
-
-
-def _stop(options: argparse.Namespace) -> int:
-    _remote(options, "stop")
+def _bare(options: argparse.Namespace) -> int:
+    _remote(options, options.name)
     return 0
 
 
@@ -185,7 +181,7 @@ def _check(options: argparse.Namespace) -> int:
         options.config,
         os.environ,
         only=options.subjects,
-        show=None if options.json else _line,
+        show=None if options.json else _out,
         document=_print_json if options.json else None,
         archive=options.bundle,
     )
@@ -212,10 +208,11 @@ def _devices(options: argparse.Namespace) -> int:
 def _models(options: argparse.Namespace) -> int:
     from voiced.edge import models
 
+    own = _config(options).wake.models_dir
     if options.fetch:
         for path in models.fetch():
             _say(f"fetched {path}")
-    found = models.find_models(_config(options).wake.models_dir)
+    found = models.find_models(own)
     if options.json:
         _print_json(found.as_json())
         return 0
@@ -237,37 +234,34 @@ def _show_config(options: argparse.Namespace) -> int:
     return 0
 
 
-def _wake(options: argparse.Namespace) -> int:
+def _wake_test(options: argparse.Namespace) -> int:
+    from voiced import wakeview
+
     config = _config(options)
-    if options.what == "test":
-        from voiced import wakeview
+    _log("warning")
+    _until_stopped(lambda: wakeview.show(config, write=_write, width=shutil.get_terminal_size().columns))
+    print()
+    return 0
 
-        _log("warning")
-        _until_stopped(lambda: wakeview.show(config, write=_write, width=_columns()))
-        print()
-        return 0
-    if options.directory is None:
-        _say(f"which recordings? voiced wake {options.what} DIR, with WAV files in DIR/positive/WORD and DIR/negative")
-        return 2
-    if options.what == "verify":
-        from voiced.verifying import verify
 
-        verified = verify(config, options.directory, say=_say)
-        if options.json:
-            _print_json(verified.as_json())
-        else:
-            for line in verified.lines():
-                print(line)
-        return 0 if verified.words else 1
+def _wake_tune(options: argparse.Namespace) -> int:
     from voiced.tuning import tune
 
-    report = tune(config, options.directory, say=_say)
+    report = tune(_config(options), options.directory, say=_say)
     if options.svg:
-        try:
-            options.svg.write_text(report.svg())
-        except OSError as exc:
-            raise VoicedError(f"{options.svg} cannot be written: {exc.strerror}") from exc
+        report.write_svg(options.svg)
         _say(f"the plot: {options.svg}")
+    return _tell(report, options)
+
+
+def _wake_verify(options: argparse.Namespace) -> int:
+    from voiced.verifying import verify
+
+    return _tell(verify(_config(options), options.directory, say=_say), options)
+
+
+def _tell(report: Any, options: argparse.Namespace) -> int:
+    """Print what came out of recordings; nothing for any word is a failure."""
     if options.json:
         _print_json(report.as_json())
     else:
@@ -285,61 +279,73 @@ ANSWER_S = 330.0
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="voiced", description="A voice daemon with a wake word of its own.")
     parser.add_argument("--version", action="version", version=f"voiced {__version__}")
-    parser.set_defaults(command=None)
-    commands = parser.add_subparsers(metavar="COMMAND")
-
-    def add(name: str, command: Callable[[argparse.Namespace], int], meaning: str) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=meaning, description=meaning[0].upper() + meaning[1:] + ".")
-        made.set_defaults(command=command, name=name)
-        made.add_argument("-c", dest="config", metavar="FILE", help="configuration file")
-        return made
-
+    parser.set_defaults(command=None, config=None)
+    add = partial(_add, parser.add_subparsers(metavar="COMMAND"))
     add("run", _run, "run the daemon in the foreground")
-    demo = add("demo", _demo, "hold one whole conversation with nothing of yours")
-    demo.add_argument("--json", action="store_true", help="print a report as JSON")
+    demo = _json_too(add("demo", _demo, "hold one whole conversation with nothing of yours"))
     demo.add_argument("--keep", type=Path, metavar="DIR", help="where to write what was played")
-    check = add("check", _check, "try every part, and say what to do")
+    check = _json_too(add("check", _check, "try every part, and say what to do"))
     check.add_argument("subjects", nargs="*", metavar="SUBJECT", help="look at these alone, such as microphone")
-    check.add_argument("--json", action="store_true", help="print the report as JSON")
     check.add_argument("--bundle", type=Path, metavar="FILE", help="write a support archive (.tar.gz) without secrets")
-    check.add_argument("--as-service", action="store_true", help="as the installed service would, needs root")
-    add("devices", _devices, "list microphones and speakers").add_argument("--json", action="store_true")
-    for name, command, meaning in (
-        ("say", _speak, "have a running daemon speak a text"),
-        ("announce", _speak, "the same with a chime, once nothing else is going on"),
-        ("ask", _ask, "send a text and play or print the answer"),
-    ):
-        made = add(name, command, meaning)
-        made.add_argument("text", nargs="+")
-        if name == "ask":
-            made.add_argument("--direct", action="store_true", help="ask the service without a daemon")
-    add("listen", _listen, "have a running daemon listen, as if woken")
-    add("stop", _stop, "have a running daemon fall silent")
+    check.add_argument("--as-service", action="store_true", help="check as the installed service would; needs root")
+    _json_too(add("devices", _devices, "list microphones and speakers"))
+    say = add("say", _speak, "have a running daemon read a text aloud")
+    announce = add("announce", _speak, "have it read aloud behind a chime, once nothing else is going on")
+    ask = add("ask", _ask, "ask a running daemon, or else the service, a question")
+    for made in (say, announce, ask):
+        made.add_argument("text", nargs="+", metavar="TEXT", help="as many words as you like")
+    ask.add_argument("--direct", action="store_true", help="ask the service without a daemon")
+    add("listen", _bare, "have a running daemon listen, as if woken")
+    add("stop", _bare, "have a running daemon fall silent")
     add("mute", _mute, "close the microphone of a running daemon")
-    add("unmute", _mute, "open it again")
-    add("volume", _volume, "set the loudness of a running daemon").add_argument("percent", type=int)
-    status = add("status", _status, "say how a running daemon is")
-    status.add_argument("--json", action="store_true")
+    add("unmute", _mute, "open the microphone of a running daemon again")
+    volume = add("volume", _volume, "set the volume of a running daemon")
+    volume.add_argument("percent", type=int, metavar="N", help="percent, 0 to 100")
+    status = _json_too(add("status", _status, "say how a running daemon is"))
     status.add_argument("--watch", action="store_true", help="go on: a line, or a JSON object, for each change")
-    mqtt = add("mqtt", _mqtt, "show the MQTT contract or Home Assistant blueprints, or remove the device")
-    mqtt.add_argument("what", choices=["schema", "blueprints", "remove"])
-    mqtt.add_argument("name_of_one", nargs="?", metavar="BLUEPRINT", help="blueprints: which one to print")
+    _add_mqtt(add("mqtt", None, "show the MQTT contract or Home Assistant blueprints, or remove the device"))
     simulate = add("simulate", _simulate, "run the simulator of the Realtime service alone")
-    simulate.add_argument("--port", type=int, default=8765)
+    simulate.add_argument("--port", type=int, default=8765, metavar="N", help="where it listens, default 8765")
     simulate.add_argument("--scenario", type=Path, metavar="FILE", help="what it says, TOML or JSON")
-    models = add("models", _models, "list wake models, or fetch those that are missing")
-    models.add_argument("fetch", nargs="?", choices=["fetch"])
-    models.add_argument("--json", action="store_true")
-    wake = add("wake", _wake, "tune wake words on recordings, have them heed one voice alone, or watch them live")
-    wake.add_argument("what", choices=["tune", "verify", "test"])
-    wake.add_argument(
-        "directory", nargs="?", type=Path, metavar="DIR", help="tune, verify: holds positive/ and negative/"
-    )
-    wake.add_argument("--svg", type=Path, metavar="FILE", help="tune: where to write the plot")
-    wake.add_argument("--json", action="store_true")
+    models = _json_too(add("models", _models, "list wake models, or fetch those that are missing"))
+    models.add_argument("fetch", nargs="?", choices=["fetch"], help="download openWakeWord's first")
+    _add_wake(add("wake", None, "watch wake words live, tune them on recordings, or have them heed one voice alone"))
     show = add("config", _show_config, "show the configuration that holds")
     show.add_argument("--schema", action="store_true", help="show its JSON Schema instead")
     return parser
+
+
+def _add_mqtt(mqtt: argparse.ArgumentParser) -> None:
+    add = partial(_add, mqtt.add_subparsers(metavar="WHAT", required=True))
+    add("schema", _mqtt, "print the contract with the JSON Schema of every payload and command")
+    blueprints = add("blueprints", _mqtt, "list automations for Home Assistant, or print one")
+    blueprints.add_argument("blueprint", nargs="?", metavar="NAME", help="which one to print")
+    add("remove", _mqtt, "take the device out of Home Assistant and clear its topics")
+
+
+def _add_wake(wake: argparse.ArgumentParser) -> None:
+    add = partial(_add, wake.add_subparsers(metavar="WHAT", required=True))
+    add("test", _wake_test, "show level, voice gate and scores of the microphone, live")
+    tune = _json_too(add("tune", _wake_tune, "propose thresholds from recordings: misses against false accepts"))
+    tune.add_argument("--svg", type=Path, metavar="FILE", help="where to write the plot")
+    verify = _json_too(add("verify", _wake_verify, "train verifiers from recordings: only one person's voice wakes"))
+    for made in (tune, verify):
+        made.add_argument("directory", type=Path, metavar="DIR", help="has positive/WORD/*.wav and negative/*.wav")
+
+
+def _add(commands: Any, name: str, command: Any, meaning: str) -> argparse.ArgumentParser:
+    made: argparse.ArgumentParser = commands.add_parser(
+        name, help=meaning, description=meaning[0].upper() + meaning[1:] + "."
+    )
+    made.set_defaults(command=command, name=name)
+    # Without a default, which would win over `voiced wake -c FILE tune`.
+    made.add_argument("-c", dest="config", metavar="FILE", default=argparse.SUPPRESS, help="configuration file")
+    return made
+
+
+def _json_too(made: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    made.add_argument("--json", action="store_true", help="print JSON instead")
+    return made
 
 
 # --- shared ---------------------------------------------------------------------------------------------------------
@@ -361,20 +367,12 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _line(text: str) -> None:
-    print(text, flush=True)
-
-
 def _out(line: str) -> None:
     print(line, flush=True)
 
 
 def _write(text: str) -> None:
     print(text, end="", flush=True)
-
-
-def _columns() -> int:
-    return shutil.get_terminal_size().columns
 
 
 def _print_json(value: Any) -> None:

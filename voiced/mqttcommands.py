@@ -1,4 +1,4 @@
-"""What the command line does about MQTT: the contract as a file, blueprints for Home Assistant, and taking leave."""
+"""What the command line does about MQTT: status, the contract, blueprints for Home Assistant, and taking leave."""
 
 import json
 from collections.abc import Callable

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from voiced.config import Config
+from voiced.config import EVERY_WORD, Config
 from voiced.core.chart import Line, chart
 from voiced.core.frames import STEP
 from voiced.core.tuning import ALLOWED_PER_HOUR, PATIENCE, Point, Scores, proposed, sweep
-from voiced.core.wake import WordRule, usual_rule
+from voiced.core.wake import WordRule
+from voiced.core.words import word_rules
 from voiced.edge.models import find_models
 from voiced.edge.soundfile import read_wav
 from voiced.edge.wakemodel import WakeModels
@@ -77,11 +78,26 @@ class Report:
                 yield f"{threshold:<12}" + "".join(f"{point.missed:>6} / {point.per_hour:5.1f}/h" for point in cells)
             yield f"now:       {_said(tuned.now)}"
             yield f"proposed:  {_said(tuned.best)}"
+            rule = tuned.best.rule
+            yield "to use it, put this below the word's [[wake.words]]:"
+            yield from (f"threshold = {rule.threshold:g}", f"patience = {rule.patience}", f"window = {rule.steps}")
         if self.words:
             yield ""
             if self.hours < ENOUGH_HOURS:
                 yield f"{60 * self.hours:.0f} minutes without the word say little: record an hour of the room's own day"
             yield "cells: recordings missed / false accepts per hour"
+
+    def write_svg(self, path: Path) -> None:
+        """Write the plot.
+
+        Raises:
+            VoicedError: If it cannot be written.
+
+        """
+        try:
+            path.write_text(self.svg(), encoding="utf-8")
+        except OSError as exc:
+            raise VoicedError(f"{path} cannot be written: {exc.strerror}") from exc
 
     def svg(self) -> str:
         """Return the plot: misses against false accepts per hour."""
@@ -116,17 +132,17 @@ def tune(config: Config, directory: Path, *, say: Callable[[str], None] = lambda
     if not any(with_it_by_word.values()) and not negatives:
         raise VoicedError(
             f"{directory}: there are no recordings; put WAV files with the wake word into {directory}/positive/"
-            f"{words[0] if words else 'WORD'}, and others, the longer the better, into {directory}/negative"
+            f"{words[0]}, and others, the longer the better, into {directory}/negative"
         )
     models = WakeModels(find_models(config.wake.models_dir), words)
     without = [scores for _, scores in _scored(models, negatives, bad, say)]
     tuned = []
-    for index, word in enumerate(config.wake.words):
-        with_it = [scores[:, index] for _, scores in _scored(models, with_it_by_word[word.model], bad, say)]
+    rules = word_rules(config.wake, config.wake.sensitivity, EVERY_WORD)
+    for index, rule in enumerate(rules):
+        with_it = [scores[:, index] for _, scores in _scored(models, with_it_by_word[rule.word], bad, say)]
         if not with_it:
-            bad.setdefault(str(directory / "positive" / word.model), "there is no recording to tune the word with")
+            bad.setdefault(str(directory / "positive" / rule.word), "there is no recording to tune the word with")
             continue
-        rule = usual_rule(word.model, sensitivity=config.wake.sensitivity, threshold=word.threshold)
         tuned.append(_tuned(rule, with_it, [scores[:, index] for scores in without]))
     return Report(tuned, sum(map(len, without)) * STEP / 16_000 / 3600, bad)
 

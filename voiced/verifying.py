@@ -4,7 +4,7 @@
 else may be heard: the same person's other speech, and other people, best of all saying the wake word.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +28,10 @@ LEAST = 3
 
 HEARD = 0.5
 """Score of a step in which the word was said, as in openWakeWord."""
+
+MOST = 3000
+"""Steps of other speech that a verifier is trained on, four minutes: of more, such as an hour of television, some from
+everywhere. Memory and time grow with them."""
 
 SHIFTS = (0, 256, 512, 768, 1024)
 """Samples cut from the front of a recording: openWakeWord takes each five times, from some place in the first step."""
@@ -111,7 +115,7 @@ class _Clip:
 class _Other:
     name: str
     steps: Floats
-    like: Floats
+    like: Sequence[Floats]
     """Those of ``steps`` in which the verifier would be asked."""
 
 
@@ -142,7 +146,7 @@ def verify(config: Config, directory: Path, *, say: Callable[[str], None] = lamb
             continue
         models = WakeModels(find_models(config.wake.models_dir), [word])
         clips = [clip for path in paths if (clip := _clip(models, path, bad, say)) is not None]
-        rest = [other for path in others if (other := _other(models, path, bad, say)) is not None]
+        rest = [other for path in others if (other := _other(models, path, MOST // len(others), bad, say)) is not None]
         if len(clips) < LEAST:
             bad[word] = f"{len(clips)} usable recordings of the word; a verifier needs at least {LEAST}"
         elif not rest:
@@ -177,7 +181,7 @@ def _between(own: float, others: float) -> float:
     return round(min((own + others) / 2, 0.95 * own), 3)
 
 
-def _highest(verifier: Verifier, steps: Floats) -> float:
+def _highest(verifier: Verifier, steps: Iterable[Floats]) -> float:
     return round(max(verifier(step) for step in steps), 4)
 
 
@@ -199,14 +203,23 @@ def _clip(models: WakeModels, path: Path, bad: dict[str, str], say: Callable[[st
     return _Clip(str(path), np.stack(said))
 
 
-def _other(models: WakeModels, path: Path, bad: dict[str, str], say: Callable[[str], None]) -> _Other | None:
+def _other(models: WakeModels, path: Path, most: int, bad: dict[str, str], say: Callable[[str], None]) -> _Other | None:
+    """Return what a recording has: all that is like the word, and of the rest so many steps, evenly spread."""
     sound = _read(path, bad)
     if sound is None:
         return None
-    scored = list(_steps(models, sound))
-    steps = np.stack([embeddings for _, embeddings in scored])
-    say(f"{path}: highest score {max(score for score, _ in scored):.2f}")
-    return _Other(str(path), steps, steps[[score >= CONSULTED for score, _ in scored]])
+    every = -(-len(sound) // (STEP * max(1, most)))
+    kept: list[Floats] = []
+    like: list[Floats] = []
+    highest = 0.0
+    for number, (score, embeddings) in enumerate(_steps(models, sound)):
+        highest = max(highest, score)
+        if score >= CONSULTED:
+            like.append(embeddings)
+        if score >= CONSULTED or number % every == 0:
+            kept.append(embeddings)
+    say(f"{path}: highest score {highest:.2f}")
+    return _Other(str(path), np.stack(kept), like)
 
 
 def _read(path: Path, bad: dict[str, str]) -> Samples | None:

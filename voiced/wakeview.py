@@ -23,15 +23,14 @@ async def show(config: Config, *, write: Callable[[str], None], width: int = 80)
         width: Columns.
 
     Raises:
-        VoicedError: If a model is missing or a file cannot be read. A microphone that is not there is waited for.
+        VoicedError: If a model is missing or a file cannot be read. A microphone that is not there is waited for;
+            the log says so.
 
     """
     ears, _ = make_ears(config)
     words = [word.model for word in config.wake.words]
     ends = SoundSettings(input=config.audio.input, output="null", input_end=config.audio.input_end)
     async with open_sound(ends, notify=lambda _: None, give_up=give_up) as (microphone, _):
-        if microphone.problem:
-            write(f"{microphone.problem}\n")
         frames = 0
         peaks = [0.0] * len(words)
         async for frame in microphone.frames():
