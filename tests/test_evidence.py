@@ -136,7 +136,7 @@ def test_a_clip_is_a_wav_with_notes_beside_it(tmp_path: Path) -> None:
     notes = json.loads(sound.with_suffix(".json").read_text())
     assert (notes["kind"], notes["wake_word"], notes["decided_s"]) == ("wake", "hey/jarvis v2", 2.0)
     assert notes["trace"][1] == {"end_s": 0.16, "scores": [0.9123, 0.0]}
-    assert (folder.stat().st_mode & 0o777, sound.stat().st_mode & 0o777) == (0o700, 0o600)
+    assert [path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())] == [0o700, 0o600, 0o600]
 
 
 def test_there_are_never_more_than_wanted_and_none_too_old(tmp_path: Path) -> None:

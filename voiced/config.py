@@ -296,6 +296,8 @@ class Config(Section):
         for number, word in enumerate(self.wake.words):
             if word.model in {other.model for other in self.wake.words[:number]}:
                 raise ValueError(f'wake.words[{number}].model: "{word.model}" stands there twice')
+            if word.model == EVERY_WORD:
+                raise ValueError(f'wake.words[{number}].model: no word may be called "{EVERY_WORD}"; rename the file')
             if word.profile not in self.profiles:
                 known = ", ".join(sorted(self.profiles))
                 raise ValueError(f'wake.words[{number}].profile: there is no "{word.profile}"; there are: {known}')
@@ -309,12 +311,6 @@ class Config(Section):
             ):
                 if value.startswith("azure") and self.realtime.provider != "voice-live":
                     raise ValueError(f'profiles.{name}.{key}: only provider "voice-live" has "{value}"')
-        models = [word.model for word in self.wake.words]
-        for number, model in enumerate(models):
-            if model in models[:number]:
-                raise ValueError(f'wake.words[{number}].model: "{model}" stands there twice')
-            if model == EVERY_WORD:
-                raise ValueError(f'wake.words[{number}].model: no word may be called "{EVERY_WORD}"; rename the file')
         return self
 
     def unmet(self) -> list[str]:

@@ -104,15 +104,15 @@ class ClipFolder:
         name = f"{stamp}-{clip.kind}-{re.sub('[^A-Za-z0-9_-]', '_', clip.word)}"
         sound, notes = self._folder / f"{name}.wav", self._folder / f"{name}.json"
         try:
+            sound.touch(mode=0o600)  # before there is anything to read
             with WavWriter(sound, MICROPHONE_RATE) as wav:
                 wav.write(clip.samples)
+            notes.touch(mode=0o600)
             notes.write_text(json.dumps(_notes(clip, now), indent=1) + "\n", encoding="utf-8")
         except (OSError, VoicedError):
             for half in (sound, notes):
                 half.unlink(missing_ok=True)
             raise
-        for path in (sound, notes):
-            path.chmod(0o600)
         self._tidy()
 
     def _tidy(self) -> None:
@@ -124,7 +124,7 @@ class ClipFolder:
             if _NAME.fullmatch(path.name):
                 clips.setdefault(path.stem, []).append(path)
         oldest = (self._now() - self._days).strftime("%Y%m%dT%H%M%S")
-        kept = sorted(clips, reverse=True)[: self._most]
+        kept = set(sorted(clips, reverse=True)[: self._most])
         for name, paths in clips.items():
             if name not in kept or name < oldest:
                 for path in paths:

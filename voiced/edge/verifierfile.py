@@ -1,6 +1,7 @@
 """Verifiers in files: numbers alone, in numpy's format without pickles, since a pickle may run anything."""
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def load(path: Path, word: str) -> tuple[Verifier, float]:
             bias, threshold = float(content["bias"]), float(content["threshold"])
     except OSError as exc:
         raise ModelError(f"verifier {path} cannot be read: {exc.strerror or exc}") from exc
-    except (ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as exc:
+    except (ValueError, KeyError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as exc:
         raise ModelError(f"verifier {path} is none of `voiced wake verify`, or damaged; {_AGAIN}") from exc
     if its_word != word:
         raise ModelError(f'verifier {path} was trained for "{its_word}", not "{word}"; {_AGAIN}')

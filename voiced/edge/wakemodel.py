@@ -185,6 +185,9 @@ def _classifier(model: Model, graph: Graph) -> Classify:
     name = session.get_inputs()[0].name
 
     def classify(embeddings: Array) -> Array:
-        return np.asarray(session.run(None, {name: embeddings})[0])
+        try:
+            return np.asarray(session.run(None, {name: embeddings})[0])
+        except Exception as exc:  # as above
+            raise ModelError(f'wake model "{model.name}" ({model.path}) fails in onnxruntime: {exc}') from exc
 
     return classify
