@@ -132,6 +132,8 @@ def test_models_are_listed_with_their_licence(tmp_path: Path) -> None:
     models = json.loads(voiced(tmp_path, "models", "--json").stdout)["models"]
     assert {model["name"] for model in models} >= {"hey_jarvis", "alexa", "melspectrogram"}
     assert all(model["ok"] for model in models)
+    (tmp_path / "mine.tflite").touch()
+    assert "put mine.onnx beside it" in voiced(tmp_path, "models", VOICED_WAKE__MODELS_DIR=str(tmp_path)).stdout
 
 
 def test_the_configuration_that_holds_can_be_seen_and_checked(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def dense(window: int, **changes: Any) -> bytes:
     """Return a one-layer classifier for ``window`` embeddings, as a file."""
     weights = np.random.default_rng(1).normal(0, 0.01, (1, window * 96)).astype(np.float32)
     nodes = [
-        onnx.node("Flatten", ["x"], ["flat"]),
+        changes.get("first") or onnx.node("Flatten", ["x"], ["flat"]),
         onnx.node("Gemm", ["flat", "w", "b"], ["y"], {"transB": 1}),
         onnx.node(changes.get("last", "Sigmoid"), ["y"], ["score"]),
     ]
@@ -169,6 +169,7 @@ def test_a_persons_own_model_of_any_length_works(with_own: Callable[[bytes], Mod
         (dense(16).replace(b"Gemm", b"Gumm"), "Gumm"),
         (dense(15, shape=(1, 16, 96)), "does not fit together"),
         (dense(16).replace(b"flat", b"flut", 1), "does not fit together"),
+        (dense(16, first=onnx.node("ReduceMean", ["x"], ["flat"], {"axes": [2**40]})), "does not fit together"),
         (dense(16, last="Identity", bias=2.0), "gives 2.0, not a score"),
     ],
 )

@@ -218,6 +218,8 @@ def _models(options: argparse.Namespace) -> int:
         return 0
     for model in found.as_json()["models"]:
         print(f"{model['name']:<16} {'ok ' if model['ok'] else 'BAD'} {model['licence']:<16} {model['path']}")
+    for name, path in found.unusable.items():
+        print(f"{name:<16} BAD is a .tflite file alone; put {name}.onnx beside it  {path}")
     print(models.LICENCE_NOTE if found.words else "There are no wake words here; `voiced models fetch` brings them.")
     return 0
 

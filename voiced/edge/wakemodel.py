@@ -155,7 +155,7 @@ def _load(model: Model) -> _Word:
     try:
         word = _Word(model.name, window, _classifier(model, graph))
         score = word.score(np.zeros((window, EMBEDDING), np.float32))
-    except (ValueError, KeyError, IndexError, TypeError) as exc:
+    except (ArithmeticError, ValueError, KeyError, IndexError, TypeError) as exc:
         reason = f"nothing makes {exc}" if isinstance(exc, KeyError) else exc
         raise ModelError(f'wake model "{model.name}" ({model.path}) does not fit together: {reason}') from exc
     if model.expected:
