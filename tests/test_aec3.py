@@ -3,14 +3,16 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.mosquitto import eventually
 from tests.recordings import ROOT, noise
 from voiced.core.frames import FRAME
-from voiced.edge.aec3 import Aec3
+from voiced.edge.aec3 import Aec3, LateAec3
 
 LOADS = """
 import sys
@@ -32,6 +34,21 @@ def test_what_is_played_is_silenced() -> None:
     assert all(each.dtype == np.int16 and each.shape == (FRAME,) for each in left)
     late = slice(6 * 16_000, 7 * 16_000)
     assert np.std(np.concatenate(left)[late]) < np.std(heard[late]) / 20
+
+
+async def test_nobody_waits_until_it_is_loaded() -> None:
+    go = threading.Event()
+
+    def load() -> Aec3:
+        go.wait(10)
+        return Aec3()
+
+    late = LateAec3(load)
+    for _ in range(3):
+        assert late() is None
+    go.set()
+    await eventually(lambda: late() is not None, "loaded")
+    assert late() is late()
 
 
 @pytest.mark.parametrize("broken", ["raise ImportError('no such thing')", "raise OSError('wrong ELF class')", None])

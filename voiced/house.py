@@ -28,7 +28,7 @@ from voiced.core.reference import Reference, ReferenceModels
 from voiced.core.wake import WakeRules
 from voiced.core.words import word_rules
 from voiced.edge import verifierfile
-from voiced.edge.aec3 import Aec3
+from voiced.edge.aec3 import Aec3, LateAec3
 from voiced.edge.broker import MqttBroker
 from voiced.edge.clips import ClipFolder
 from voiced.edge.credentials import Credentials
@@ -296,16 +296,17 @@ def make_echo(config: Config, problem: Callable[[str], None]) -> EchoControl | O
 
     Args:
         config: What the user wants.
-        problem: Told, once, why nobody can interrupt by voice; from the thread that takes frames.
+        problem: Told, once, why nobody can interrupt by voice.
 
     """
+    aec3 = LateAec3()
 
     def suppressor() -> Aec3 | None:
         try:
-            return Aec3()
+            return aec3()
         except MissingPartError as exc:
             problem(str(exc))
-            return None
+            raise
 
     policy = echo_policy(config)
     return Open(Vad()) if policy == "open" else EchoControl(policy, suppressor, Vad())

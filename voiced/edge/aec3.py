@@ -3,6 +3,8 @@
 What is left tells whether somebody really speaks; to be heard by others it is too broken (``core/echo/control.py``).
 """
 
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from voiced.errors import MissingPartError
 
 
 class Aec3:
-    """AEC3 with WebRTC's noise suppression behind it; fits :class:`voiced.core.echo.control.Suppressor`.
+    """AEC3 with WebRTC's noise suppression behind it; fits :class:`voiced.core.echo.evidence.Suppressor`.
 
     It finds the delay and learns the room by itself within 2 to 4 s. Measured in the room of ``tests/room.py``: with
     noise suppression it leaves 51 dB less of the speaker's sound (39 without, which is the room's noise), and hears
@@ -32,6 +34,27 @@ class Aec3:
         """Take what the microphone heard and what was played at that time, 16 kHz, whole 10 ms of both; in order."""
         suppressed: Samples = self._processor.process(heard, played)
         return suppressed
+
+
+class LateAec3:
+    """Makes the canceller when first asked for it, in a thread of its own: a slow board takes 100 ms for that."""
+
+    def __init__(self, make: Callable[[], Aec3] = Aec3) -> None:
+        self._make = make
+        self._made: Future[Aec3] | None = None
+
+    def __call__(self) -> Aec3 | None:
+        """Return it, or ``None`` while it is not there yet; never waits.
+
+        Raises:
+            MissingPartError: As :class:`Aec3`.
+
+        """
+        if self._made is None:
+            thread = ThreadPoolExecutor(1, "aec3")
+            self._made = thread.submit(self._make)
+            thread.shutdown(wait=False)
+        return self._made.result() if self._made.done() else None
 
 
 def _load() -> Any:

@@ -44,7 +44,7 @@ class EchoControl:
 
     Args:
         policy: Who is trusted.
-        suppressor: Makes the suppressor, when first something sounds; ``None`` if there is none.
+        suppressor: Gives the suppressor, once something sounds (:class:`voiced.core.echo.evidence.Evidence`).
         speech: Whether 320 samples may hold speech (:class:`voiced.ports.Speech`); a detector of its own.
 
     """

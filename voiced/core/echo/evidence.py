@@ -14,6 +14,7 @@ import numpy as np
 
 from voiced.core.echo.nearspeech import NearSpeech
 from voiced.core.frames import FRAME, MICROPHONE_RATE, Frame, Samples, seconds
+from voiced.errors import MissingPartError
 
 SETTLE_S = 3.0
 """Seconds of played sound in which the suppressor learns the room; its word counts for nothing before."""
@@ -47,7 +48,8 @@ class Evidence:
     """Listens for a person, frame by frame.
 
     Args:
-        make: Makes the suppressor, with the first sound; ``None`` if there is none.
+        make: Gives the suppressor; asked from the first sound on until it does. ``None``: not yet; it raises
+            :exc:`MissingPartError` if there is none.
         speech: Whether 320 samples may hold speech (:class:`voiced.ports.Speech`).
 
     """
@@ -56,7 +58,7 @@ class Evidence:
         self._make = make
         self._speech = speech
         self._suppress: Suppressor | None = None
-        self._is_made = False
+        self._is_missing = False
         self._near = NearSpeech()
         self._learnt = 0
         self._after = 0
@@ -66,7 +68,7 @@ class Evidence:
     @property
     def is_missing(self) -> bool:
         """Whether there is no suppressor, as was found out."""
-        return self._is_made and self._suppress is None
+        return self._is_missing
 
     @property
     def is_settled(self) -> bool:
@@ -92,8 +94,11 @@ class Evidence:
             played: What was played at that time, at the microphone's rate; ``None`` where nothing was.
 
         """
-        if not self._is_made:
-            self._suppress, self._is_made = self._make(), True
+        if self._suppress is None and not self._is_missing:
+            try:
+                self._suppress = self._make()
+            except MissingPartError:
+                self._is_missing = True
         if self._suppress is None:
             return
         if played is not None:
