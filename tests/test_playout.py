@@ -267,9 +267,25 @@ def test_a_cut_ends_a_pause_and_the_next_answer_is_heard() -> None:
     playout.write("b", 0, np.full(100, 9_000, np.int16))
     assert playout.read(100).tolist() == [9_000] * 100
     playout.cut()
-    playout.pause()  # nothing to pause
+    playout.pause()
+    assert playout.cut() == {}  # cut already; but not paused any more
     playout.write("c", 0, np.full(100, 9_000, np.int16))
     assert playout.read(100).tolist() == [9_000] * 100
+
+
+def test_an_answer_that_is_paused_before_its_first_sound_waits_though_the_one_before_was_cut() -> None:
+    playout = Playout()
+    playout.write("a", 0, np.full(9_000, 9_000, np.int16))
+    playout.read(100)
+    playout.cut()
+    playout.read(2 * FADE)
+    playout.pause()
+    playout.write("b", 0, np.full(9_000, 9_000, np.int16))
+    assert not playout.read(FADE).any()
+    playout.resume()
+    playout.read(FADE)  # rises
+    assert playout.read(100).tolist() == [9_000] * 100
+    assert playout.heard() == {("b", 0): FADE + 100}
 
 
 def test_ducking_does_not_compound_and_spares_chimes() -> None:

@@ -149,8 +149,8 @@ class Playout:
 
     def pause(self) -> None:
         """Let the voice fall silent within :data:`FADE` samples and keep what waits. Chimes go on."""
-        self._is_paused = not self._is_cut  # else a new answer would wait for nobody
-        if self._is_paused and not self._queue:
+        self._is_paused = True
+        if not self._queue:
             self._level = 0
 
     def resume(self) -> None:
@@ -190,7 +190,9 @@ class Playout:
             Nothing if it was cut already.
 
         """
+        was_paused, self._is_paused = self._is_paused, False
         if self._is_cut:
+            self._level = FADE if was_paused else self._level
             return {}
         length = min(self._level, self._waiting)
         counts = self._counted(self._position)
@@ -211,7 +213,7 @@ class Playout:
         self._given.clear()
         self._heard = counts
         self._undrained = False
-        self._is_paused, self._level = False, FADE
+        self._level = FADE
         self._is_cut = True
         return dict(counts)
 
