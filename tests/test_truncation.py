@@ -148,3 +148,12 @@ def test_the_service_remembers_what_was_heard(
             assert abs(left - heard[item, part]) <= MARGIN_MS
             came = said.parts[item, part].ms
             assert left == heard[item, part] or heard[item, part] >= came - MARGIN_MS
+
+
+def test_an_answer_cut_before_its_first_sound_was_not_heard_and_the_one_before_stays_whole() -> None:
+    said = answer(words("i2", "Well, "))
+    before = {("i1", 0): 3_000}
+    heard = said.own(before)
+    assert heard == {}
+    assert said.heard(heard) == ""
+    assert said.truncations(heard, ["i2"]) == (wire.DeleteItem("i2"),)

@@ -3,7 +3,7 @@
 import math
 import secrets
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from voiced.config import Config
 from voiced.core.effects import BeginTurn, EndTurn
@@ -138,15 +138,15 @@ class Scribe:
         """Note that the answer can be heard."""
         self._book.sounded(self._clock())
 
-    def cut(self, heard: dict[Part, int], items: Sequence[str] = ()) -> tuple[wire.ClientEvent, ...]:
+    def cut(self, heard: Mapping[Part, int], items: Sequence[str] = ()) -> tuple[wire.ClientEvent, ...]:
         """Note how much of the answer was heard before it was cut; return what to tell the service.
 
         See :meth:`voiced.core.truncation.Answer.truncations`.
         """
         if (draft := self._book.draft) is None:
             return ()
-        draft.heard = heard
-        return draft.answer.truncations(heard, items)
+        draft.heard = draft.answer.own(heard)
+        return draft.answer.truncations(draft.heard, items)
 
     def end(self, ended: EndTurn) -> None:
         """Close the page."""

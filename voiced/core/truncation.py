@@ -77,6 +77,10 @@ class Answer:
         """All that is said in it."""
         return _joined((name, part.text) for name, part in self.parts.items())
 
+    def own(self, heard: Mapping[Part, int]) -> dict[Part, int]:
+        """Return what was heard of it; before its first sound the speaker still counts the answer before."""
+        return {part: ms for part, ms in heard.items() if part in self.parts}
+
     def heard(self, heard: Mapping[Part, int]) -> str:
         """Return what was heard of the text, with an ellipsis where it was cut.
 
@@ -92,7 +96,7 @@ class Answer:
         told = _joined(pieces)
         return told if told == self.text or not told else f"{told}…"
 
-    def truncations(self, heard: dict[Part, int], items: Sequence[str] = ()) -> tuple[wire.ClientEvent, ...]:
+    def truncations(self, heard: Mapping[Part, int], items: Sequence[str] = ()) -> tuple[wire.ClientEvent, ...]:
         """Return what to tell the service when the answer is cut.
 
         A part of which all has come, and all but the last :data:`MARGIN_MS` was heard, stays as it is: to cut it would
@@ -106,7 +110,7 @@ class Answer:
         told: list[wire.ClientEvent] = []
         sounding = list(dict.fromkeys(item_id for item_id, _ in heard))
         silent = [item_id for item_id in items if item_id not in sounding and not self._had(item_id)]
-        last = None if silent else next(reversed(heard), None)  # of it more may have been sent
+        last = None if silent else next(reversed(list(heard)), None)  # of it more may have been sent
         for item_id in (*sounding, *silent):
             parts = {part: ms for part, ms in heard.items() if part[0] == item_id}
             if any(parts.values()):
