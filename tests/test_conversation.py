@@ -224,6 +224,17 @@ def test_a_text_turn_opens_asks_and_rests() -> None:
     ]
 
 
+@pytest.mark.parametrize("full_duplex", [False, True])
+def test_a_service_that_was_sent_no_sound_cannot_open_the_microphone(*, full_duplex: bool) -> None:
+    story = Story(rules=Rules(full_duplex=full_duplex))
+    story.tell(Asked("hello", "default"), SessionReady(), STARTED, wire.ResponseStarted("r1"), SOME, STARTED)
+    assert isinstance(story.at(), Processing)
+    story.tell(audio(), STARTED, ENOUGH)
+    assert isinstance(story.at(), Responding)
+    assert not any(isinstance(effect, Hear) for effect in story.did)
+    assert story.tell(wire.ResponseDone("r1", "completed"), Drained())[-1] == CloseSession(1, "done")
+
+
 def test_a_text_answer_plays_nothing() -> None:
     story = Story()
     story.tell(Asked("hello", "default"), SessionReady(), wire.ResponseStarted("r1"))

@@ -146,3 +146,14 @@ def test_a_hole_is_counted_also_when_all_before_it_is_sent() -> None:
     uplink.take(10**6)
     listen(uplink, heard(10 * FRAME, 2))
     assert uplink.lost == 8 * FRAME
+
+
+def test_nothing_from_before_a_session_is_sent_that_nobody_was_listened_to_in() -> None:
+    uplink = Uplink()
+    listen(uplink, heard(0, 10))
+    uplink.restart()
+    listen(uplink, heard(10 * FRAME, 10))
+    uplink.resume()
+    assert uplink.waiting == 0
+    listen(uplink, heard(20 * FRAME, 1))
+    assert np.array_equal(uplink.take(10**6), positions(20 * FRAME, 21 * FRAME))

@@ -120,6 +120,8 @@ def _turned(state: State, event: Event, now: float, rules: Rules) -> Step:
             return turning.rest(state, "max_s")
         case Near():
             state = replace(state, talk=replace(state.talk, near=None if event.speech == "none" else event))
+        case wire.SpeechStarted() if not state.talk.follows:  # in a session that was sent no sound
+            return state, ()
         case _:
             if (late := doubting.late(state.talk, event)) is not None:
                 talk, effects = late

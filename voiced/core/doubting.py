@@ -34,7 +34,7 @@ def talked_over(state: Responding | Finishing, event: Event, now: float, rules: 
     match event:
         case wire.SpeechStarted() if not rules.full_duplex:  # in sound sent just before the answer began
             return _interrupted(state, event, now, rules, Hear(resume=True))
-        case wire.SpeechStarted() if not talk.follows or not is_surely_near(talk):
+        case wire.SpeechStarted() if not is_surely_near(talk):
             return replace(state, talk=replace(talk, suspect=event)), ()
         case wire.SpeechStarted() if talk.near is not None and talk.near.speech == "enough":
             return _interrupted(state, event, now, rules)

@@ -29,6 +29,7 @@ class Uplink:
     _backlog: deque[Frame] = field(default_factory=deque)
     _waiting: int = 0
     _open: bool = False
+    _begun: bool = False
     _end: int = 0
     _passed: int = 0
     _taken: int = 0
@@ -73,7 +74,7 @@ class Uplink:
         ``since`` may lie ahead. What went through already does not go through twice.
         """
         since = max(self._end if since is None else since, self._passed)
-        self._open, self._passed = True, since
+        self._open, self._begun, self._passed = True, True, since
         if self._ring and since < self._ring[0].start:
             self.lost += self._ring[0].start - since
         for frame in self._ring:
@@ -84,8 +85,8 @@ class Uplink:
         self._passed = max(self._passed, until)
 
     def resume(self) -> None:
-        """Let sound through from where it was last held back."""
-        self.hear(self._passed)
+        """Let sound through from where it was last held back; from now on, where nothing went through yet."""
+        self.hear(self._passed if self._begun else None)
 
     def hold(self) -> None:
         """Let nothing more through; what waits already may still be taken."""
@@ -93,7 +94,7 @@ class Uplink:
 
     def restart(self) -> None:
         """Begin a new session: nothing waits, nothing was taken."""
-        self._open = False
+        self._open = self._begun = False
         self._backlog.clear()
         self._segments.clear()
         self._waiting = self._taken = self._passed = 0
