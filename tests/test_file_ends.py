@@ -192,14 +192,15 @@ class FragileOutput:
 async def test_what_a_lost_device_held_is_played_by_the_next() -> None:
     sound = np.where(noise(80 * BLOCK) == 0, 1, noise(80 * BLOCK)).astype("<i2")
     told: Inbox[PlayoutEvent] = Inbox(100)
-    output = FragileOutput()
-    async with Speaker(output, told.post) as speaker:
+    output, slips = FragileOutput(), list[int]()
+    async with Speaker(output, told.post, slipped=lambda: slips.append(len(output.played))) as speaker:
         speaker.play("a", 0, sound.tobytes())
         assert await anext(told) == Started("a")
         assert await anext(told) == Drained()
         assert speaker.cut() == {("a", 0): 1_600}
     heard = np.concatenate(output.played)
     assert np.array_equal(heard[heard != 0], sound)
+    assert slips == [0, 14, 38]  # each device is heard at a time of its own
 
 
 async def test_a_late_machine_puts_no_silence_into_a_written_answer(tmp_path: Path) -> None:

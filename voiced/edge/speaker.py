@@ -71,8 +71,8 @@ class Speaker:
                 file are times. Otherwise pauses between sounds are left out.
             tap: Gets each block (24 kHz, at the volume it is played) just before the device does, from the speaker's
                 thread; must not wait. No blocks come while the device is given back.
-            slipped: Told by that thread when the device had nothing to play although it was fed: what follows is heard
-                later than the blocks say.
+            slipped: Told by that thread when the device had nothing to play although it was fed, or was opened anew:
+                what follows is heard later than the blocks say.
 
         """
         self._output = output
@@ -181,6 +181,8 @@ class Speaker:
         while self._wait_for_sound(waits):
             try:
                 self._output.open()
+                if self._slipped:
+                    self._slipped()
                 self._pump()
             except Interrupted:
                 logger.debug("the speaker is closed for a moment: the device list is read anew")
