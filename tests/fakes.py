@@ -141,7 +141,6 @@ class InstantSpeaker:
         self.cuts = 0
         self.percent = 100
         self.announced = 0
-        self.ducked = 100
         self.paused = False
         self.pauses = 0
         self._queue: list[tuple[str, int, bytes]] = []
@@ -187,9 +186,6 @@ class InstantSpeaker:
         self.paused = False
         if self._queue and not self.holds:
             self.let_go()
-
-    def duck(self, percent: int) -> None:
-        self.ducked = percent
 
     def volume(self, percent: int) -> None:
         self.percent = percent

@@ -155,9 +155,6 @@ class Speaker(Protocol):
     def resume(self) -> None:
         """Go on where :meth:`pause` stopped: nothing is lost and nothing heard twice."""
 
-    def duck(self, percent: int) -> None:
-        """Play voices softer, in percent of what they would be, until told otherwise; 100 ends it."""
-
     def volume(self, percent: int) -> None:
         """Set the loudness of everything, 0 to 100; in quiet hours it may stay softer."""
 

@@ -91,7 +91,6 @@ class Playout:
         self._is_paused = False
         self._level = FADE  # where the voice is between silent (0) and full (FADE) as it fades out or in
         self._volume = Fader()
-        self._duck = Fader()
 
     @property
     def waiting(self) -> int:
@@ -143,10 +142,6 @@ class Playout:
         """Set the loudness of everything, 0 to 100; the next :meth:`read` glides to it."""
         self._volume.set(gain(percent), at_once=not self._position)
 
-    def duck(self, percent: int) -> None:
-        """Set the loudness of voices, in percent of what it would be: 100 ends it. Twice is no softer than once."""
-        self._duck.set(gain(percent), at_once=self._waiting == 0)
-
     def pause(self) -> None:
         """Let the voice fall silent within :data:`FADE` samples and keep what waits. Chimes go on."""
         self._is_paused = True
@@ -164,7 +159,7 @@ class Playout:
             self._position += count
             self._volume.glide(count)
             return np.zeros(count, np.int16)
-        mix = self._voice(count) * self._duck.glide(count)
+        mix = self._voice(count)
         for sound, loudness in self._chimes:
             taken = sound[:count]
             mix[: len(taken)] += taken * loudness

@@ -146,11 +146,6 @@ class Speaker:
             self._playout.resume()
             self._filled.notify()
 
-    def duck(self, percent: int) -> None:
-        """Set the loudness of voices, in percent of what it would be."""
-        with self._filled:
-            self._playout.duck(percent)
-
     def volume(self, percent: int) -> None:
         """Set the loudness of everything, 0 to 100; the hour may allow less."""
         with self._filled:
