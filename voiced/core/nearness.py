@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from voiced.core.frames import FRAME, MICROPHONE_RATE, Frame, Samples, seconds
+from voiced.core.quantile import quantile
 from voiced.core.states import (
     Attending,
     Connecting,
@@ -125,7 +126,7 @@ class Nearness:
             elif frame.end <= wake_end:
                 word.append(level)
         if word:
-            self._caller_db = float(np.percentile(word, 90))
+            self._caller_db = quantile(word, 0.9)
         self._look_around()
 
     @property
@@ -199,7 +200,7 @@ class Nearness:
     def _know_caller(self) -> None:
         """Learn from a turn: the first tells how loud the person is, one that is much softer is the room's."""
         if len(self._caller) * FRAME_S >= ENOUGH_S:
-            level = float(np.percentile(self._caller, 90))
+            level = quantile(self._caller, 0.9)
             if self._caller_db is None or (self._is_first and level >= self._room_db + APART_DB):
                 self._caller_db = level if self._caller_db is None else min(level, self._caller_db)
             elif level < self._caller_db - SURE_DB:
@@ -220,7 +221,7 @@ class Nearness:
         """Measure the room anew, twice a second at most."""
         self._due = 25
         if self._room:
-            self._room_db = float(np.percentile(self._room, 95))
+            self._room_db = quantile(self._room, 0.95)
 
 
 def _level_db(samples: Samples) -> float:

@@ -18,6 +18,7 @@ from voiced.core.echo.ladder import Measured, Policy, rung
 from voiced.core.echo.sounding import Sounding
 from voiced.core.frames import FRAME, MICROPHONE_RATE, Frame, Samples, seconds
 from voiced.core.mqtt.payloads import EchoHealth
+from voiced.core.quantile import quantile
 
 _LOOK = 25
 """Frames between two looks at what is measured: 0.5 s."""
@@ -129,7 +130,7 @@ class EchoControl:
     def _measure_room(self) -> None:
         """Learn from the sound before an answer how loud the quiet room is."""
         if len(self._before) >= _ROOM_LEAST:
-            room = float(np.quantile([power(frame.samples) for frame in self._before], _QUIETEST))
+            room = quantile((power(frame.samples) for frame in self._before), _QUIETEST)
             self._room = room if self._room is None else min(room, self._room * _ROOM_RISE)
         self._before.clear()
 
@@ -155,7 +156,7 @@ class EchoControl:
     def _above_room_db(self) -> float | None:
         if self._room is None or not self._left:
             return None
-        loudest = float(np.quantile(self._left, _LOUDEST))
+        loudest = quantile(self._left, _LOUDEST)
         return 10 * math.log10(max(loudest, _SILENCE) / max(self._room, _SILENCE))
 
     def _state_of_health(self) -> EchoHealth:
