@@ -173,6 +173,18 @@ def test_a_wake_word_interrupts_the_answer() -> None:
     assert story.tell(audio(), wire.ResponseDone("r1", "cancelled")) == []  # late
 
 
+def test_a_button_interrupts_the_answer_and_its_tail_is_not_sent() -> None:
+    story = Story().to_responding()
+    told = story.tell(Called("button", "default"))
+    assert told == [
+        Send(wire.CancelResponse("r1")),
+        Cut(),
+        EndTurn(1, "interrupted"),
+        Chime("wake"),
+        Hear(after_s=RULES.tail_s),
+    ]
+
+
 def test_a_word_of_another_profile_ends_this_conversation_and_begins_its_own() -> None:
     story = Story().to_responding()
     assert story.tell(KID) == [

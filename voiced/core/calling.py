@@ -110,7 +110,9 @@ def called(state: Active, event: Woken | Called | Asked | Stopped, now: float, r
             wait_s = _wait_s(event, rules)
             source: Source = "wake_word" if isinstance(event, Woken) else event.source
             talk = replace(talk, by_voice=True, literal=False, wait_s=wait_s, source=source)
-            told = (*effects, Chime("wake"), Hear(_since(event, rules)), *accepted(_request(event)))
+            # Who pressed a button is heard from behind the answer's tail on; a word stands before it.
+            hear = (Hear(_since(event, rules)),) if isinstance(event, Woken) else ()
+            told = (*effects, Chime("wake"), *hear, *accepted(_request(event)))
             return Listening(_anew_in(talk), min(now + wait_s, max(now, talk.ends))), told
         case Asked():
             talk = _typed(talk, event)
