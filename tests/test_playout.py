@@ -475,3 +475,15 @@ def test_a_cut_fades_chimes_too() -> None:
     assert block[0] > 8_900
     assert np.all(np.diff(block) <= 0)
     assert (block[-1], playout.is_idle) == (0, True)
+
+
+def test_what_was_told_to_be_heard_stays_so_though_the_device_finds_more_in_it() -> None:
+    playout = Playout()
+    playout.write("a", 0, np.ones(1_000, np.int16))
+    assert playout.is_undrained
+    playout.read(1_200)
+    assert playout.events() == [Started("a"), Drained()]
+    playout.latency = 300
+    assert not playout.is_quiet
+    assert not playout.is_undrained
+    assert playout.events() == []

@@ -109,6 +109,11 @@ class Playout:
         return not self._queue and self._audible >= self._voice_end
 
     @property
+    def is_undrained(self) -> bool:
+        """Whether a :class:`Drained` is to come; one that was told holds, whatever the device finds in it later."""
+        return self._undrained
+
+    @property
     def _audible(self) -> int:
         return max(0, self._position - self.latency)
 

@@ -99,10 +99,9 @@ class Speaker:
 
     @property
     def busy(self) -> bool:
-        """Whether anything queued is still to be heard."""
+        """Whether anything queued is still to be heard, and :class:`voiced.core.playout.Drained` to come."""
         with self._filled:
-            self._pass_time()
-            return not self._playout.is_quiet
+            return self._playout.is_undrained
 
     @property
     def underruns(self) -> int:
