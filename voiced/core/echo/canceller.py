@@ -35,6 +35,9 @@ _GAP = SERVICE_RATE // 2
 _DRY = 2 * FRAME
 """Microphone samples by which the speaker must be late to have run dry, as long as the delay is not known."""
 
+_CATCH_UP = 4
+"""Frames that are learnt from in the time of one, once the delay is found: all at once take a slow board 50 ms."""
+
 _FIRST_LOOK = 16
 """Frames of sound before the delay is searched for, and between two searches."""
 _LOOK = 8
@@ -59,6 +62,8 @@ class LinearCanceller:
         self._drift = Drift()
         self._loss = Loss()
         self._heard: deque[Floats] = deque(maxlen=_KEPT)
+        self._behind: deque[Floats] = deque()
+        """Frames up to the last one that are still to be learnt from."""
         self._position: int | None = None
         """Microphone position behind the last frame."""
         self._origin: tuple[int, float] | None = None
@@ -133,7 +138,15 @@ class LinearCanceller:
             self._search(frame)
             if self._lag is None:
                 return frame
+            self._behind.extend(self._heard)
+            self._refill(frame.end - len(self._behind) * FRAME)
+            self._catch_up(frame)
+            return frame
+        if self._behind:
+            self._behind.append(microphone)
             cleaned = self._catch_up(frame)
+            if self._behind:
+                return frame
         else:
             if not self._is_sure:
                 self._confirm(frame)
@@ -185,6 +198,7 @@ class LinearCanceller:
         """The counts lie side by side as well as is known, and that is to be confirmed."""
         self._finder.restart()
         self._heard.clear()
+        self._behind.clear()
         self._is_active = self._is_sure = False
         self._frames = self._poor = 0
 
@@ -195,6 +209,7 @@ class LinearCanceller:
         self._is_active = True
         self._frames = 0
         self._heard.clear()
+        self._behind.clear()
         self._drift.pause()
         self._refill(frame.start)
 
@@ -230,12 +245,13 @@ class LinearCanceller:
         self._refill(position)
 
     def _catch_up(self, frame: Frame) -> Floats:
-        """Learn from the frames in which the delay was found; return the last one without the echo."""
-        position = frame.end - len(self._heard) * FRAME
-        self._refill(position)
-        for microphone in self._heard:
-            cleaned = self._cancel(position, microphone, learn=True)
+        """Learn from the next of the frames in which the delay was found; return the last of them without the echo."""
+        position = frame.end - len(self._behind) * FRAME
+        for _ in range(min(_CATCH_UP, len(self._behind))):
+            cleaned = self._cancel(position, self._behind.popleft(), learn=True)
             position += FRAME
+        if self._behind:
+            self._reference = None
         return cleaned
 
     def _look(self, frame: Frame, response: Floats | None = None) -> Found | None:
