@@ -11,7 +11,7 @@ from websockets.http11 import Request, Response
 from voiced.config import RealtimeConfig
 from voiced.core.realtime import events as ev
 from voiced.core.realtime.endpoint import endpoint
-from voiced.core.realtime.settings import SemanticVad, SessionSettings, Transcription
+from voiced.core.realtime.settings import LocalVad, SemanticVad, SessionSettings, Transcription
 from voiced.edge.credentials import Credentials
 from voiced.edge.link import Patience
 from voiced.edge.service import RealtimeService
@@ -39,6 +39,9 @@ CLIENT_EVENTS: list[ev.ClientEvent] = [
         event_id="e1",
     ),
     ev.UpdateSession(SessionSettings(modalities=("text",), voice="marin", turn_detection=None)),
+    ev.UpdateSession(SessionSettings(turn_detection=LocalVad())),
+    ev.UpdateTurns(None),
+    ev.UpdateTurns(SemanticVad("low")),
     ev.UpdateSession(SessionSettings(modalities=("audio", "text"), transcription=Transcription("whisper-1"))),
     ev.AppendAudio(b""),
     ev.AppendAudio(bytes(range(256))),

@@ -167,7 +167,7 @@ async def at_home(
             Parts(
                 microphone=microphone,
                 echo=echo,
-                speech=Vad(),
+                speech=Vad,
                 ears=ears,
                 speaker=speaker,
                 service=service,

@@ -42,6 +42,7 @@ from voiced.core.states import (
     Near,
     Paused,
     Processing,
+    Released,
     Responding,
     Rules,
     SessionLost,
@@ -409,6 +410,8 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
         interrupt=st.booleans(),
         request=REQUESTS,
     ),
+    st.builds(Called, st.just("mqtt"), st.just("default"), request=REQUESTS, hold=st.just(value=True)),
+    st.builds(Released, REQUESTS, st.booleans()),
     st.builds(Stopped, REQUESTS),
     st.builds(Ended, st.just("end"), REQUESTS),
     st.just(SessionLost("closed", "gone")),
@@ -447,11 +450,13 @@ WATCHED: tuple[Event, ...] = (
     ),
 )
 """A television has had its two turns."""
+HELD: tuple[Event, ...] = (*HEARD, WHOLE, Drained(), Called("mqtt", "default", hold=True))
 TELEVISED: tuple[Event, ...] = (*WATCHED, Near("enough", 0, sure=False), wire.SpeechStarted("u1", 0))
 BEGINNINGS = st.sampled_from(
     [
         *((), HEARD, DOUBTED, (*HEARD, WHOLE), (*HEARD, WHOLE, *DOUBTED[-2:]), (*HEARD, WHOLE, Drained())),
-        *(TALKED_OVER, (*TALKED_OVER, audio(pcm=b"\0\0" * 240)), WATCHED, TELEVISED),
+        *(TALKED_OVER, (*TALKED_OVER, audio(pcm=b"\0\0" * 240)), WATCHED, TELEVISED, HELD),
+        *((Called("mqtt", "default", hold=True),), (*HEARD, Called("mqtt", "default", hold=True))),
     ]
 )
 """Random events alone seldom lead anywhere; a history goes on from one of these."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from voiced.core.realtime import events as ev
 from voiced.core.realtime.mending import Limits, Mender, answers_itself
-from voiced.core.realtime.settings import SemanticVad, ServerVad, SessionSettings
+from voiced.core.realtime.settings import LocalVad, SemanticVad, ServerVad, SessionSettings
 from voiced.errors import RefusedError, ServiceError
 
 LIMITS = Limits()
@@ -199,6 +199,7 @@ def test_who_answers_by_itself_follows_the_settings() -> None:
     assert not answers_itself(SessionSettings(turn_detection=None))
     assert not answers_itself(SessionSettings(turn_detection=ServerVad(create_response=False)))
     mender = Mender(answers_itself=True)
+    assert not answers_itself(SessionSettings(turn_detection=LocalVad()))
     mender.sent(ev.UpdateSession(SessionSettings(turn_detection=None)), 0.0)
     assert not mender.answers_itself
 

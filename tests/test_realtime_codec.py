@@ -431,3 +431,16 @@ def test_a_minimal_update_keeps_turn_detection_off(codec: Codec) -> None:
     silent = dataclasses.replace(RICH, turn_detection=None)
     kept = session(minimal(codec.encode(ev.UpdateSession(silent, "e1"))))
     assert kept.get("audio", {"input": kept})["input"]["turn_detection"] is None
+
+
+@pytest.mark.parametrize(
+    ("dialect", "session"),
+    [
+        ("ga", {"type": "realtime", "audio": {"input": {"turn_detection": None}}}),
+        ("preview", {"turn_detection": None}),
+        ("voice-live", {"turn_detection": None}),
+    ],
+)
+def test_turn_detection_changes_alone(dialect: Dialect, session: dict[str, Any]) -> None:
+    """A setting that the service refused, or a voice that it will not change any more, would drop it otherwise."""
+    assert json.loads(CODECS[dialect].encode(ev.UpdateTurns(None))) == {"type": "session.update", "session": session}

@@ -14,6 +14,7 @@ import numpy as np
 from voiced.attention import Attention, Heard
 from voiced.config import Config
 from voiced.core import conversation as mind
+from voiced.core.doubting import is_doubtful
 from voiced.core.frames import FRAME, MICROPHONE_RATE, Frame, seconds
 from voiced.core.mqtt import commands, payloads
 from voiced.core.nearness import Nearness, role
@@ -24,16 +25,17 @@ from voiced.core.realtime import events as wire
 from voiced.core.realtime.codec import Dialect
 from voiced.core.realtime.refusal import harmless
 from voiced.core.states import (
+    Called,
     Drained,
     Ended,
     Event,
     Idle,
+    Released,
     SessionReady,
     State,
     Tick,
     Woken,
     deadline,
-    is_doubtful,
     published,
     rules_changed,
     visible,
@@ -53,6 +55,9 @@ logger = logging.getLogger(__name__)
 
 WARM_S = 60.0
 """Between two looks at the token."""
+
+LEAST_SAID_S = 0.1
+"""Of voice, by whomever and however loud, while the microphone is held open; less is nothing."""
 
 News: TypeAlias = Event | PlayoutEvent | Heard | commands.Message | Callable[[], None]
 """Whatever is posted to the task that decides."""
@@ -83,12 +88,16 @@ class Daemon:
             config=config, reports=reports, clock=parts.clock, when_said=self._when_said, price=self.spending.price
         )
         self._sessions = Sessions(
-            service=parts.service, uplink=self._uplink, resampler=parts.resampler, post=self._post_of_session
+            service=parts.service,
+            uplink=self._uplink,
+            resampler=parts.resampler,
+            speech=parts.speech,
+            post=self._post_of_session,
         )
         words = [word.model for word in config.wake.words]
         near = config.realtime.prepare_at
         self._attention = Attention(parts.ears, post=self.post, clips=parts.clips, words=words, rising_at=near)
-        self._nearness = Nearness(parts.speech)
+        self._nearness = Nearness(parts.speech())
         self._hands = Hands(
             config,
             dialect,
@@ -282,6 +291,10 @@ class Daemon:
 
     def _step(self, event: Event) -> None:
         self._renew_rules(event)
+        if isinstance(event, Released):
+            event = replace(event, said=self._nearness.spoken_s >= LEAST_SAID_S)
+        elif isinstance(event, Called):
+            self._nearness.count()
         now, before = self._clock(), self._state
         self._scribe.before(event, now, idle=isinstance(before, Idle))
         if isinstance(event, SessionReady):

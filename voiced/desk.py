@@ -107,7 +107,9 @@ class Desk:
                 self._pass_on(command, self.scribe.asked(command))
 
     def _pass_on(
-        self, command: commands.Listen | commands.Stop | commands.End | commands.Say | commands.Ask, request: int
+        self,
+        command: commands.Listen | commands.Release | commands.Stop | commands.End | commands.Say | commands.Ask,
+        request: int,
     ) -> None:
         try:
             event = order(

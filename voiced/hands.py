@@ -13,6 +13,8 @@ from voiced.core.effects import (
     Effect,
     EndTurn,
     Hear,
+    Hold,
+    LetGo,
     OpenSession,
     Pause,
     Play,
@@ -92,6 +94,10 @@ class Hands:
                 self._hear(effect)
             case Send():
                 self._sessions.send(effect.event)
+            case Hold(fresh):
+                self._sessions.hold(fresh=fresh)
+            case LetGo(said):
+                self._let_go(said=said)
             case Play(sound, announced):
                 self._speaker.play(sound.item_id, sound.content_index, sound.pcm, announced=announced)
             case Cut():
@@ -128,8 +134,8 @@ class Hands:
                 self._spending.turn_over()
             case Accept(request):
                 self._scribe.accept(request)
-            case Refuse(request, message):
-                self._scribe.refuse(request, CommandError(message, code="busy"))
+            case Refuse(request, message, code):
+                self._scribe.refuse(request, CommandError(message, code=code))
 
     def _open(self, effect: OpenSession) -> None:
         self._scribe.open()
@@ -174,6 +180,11 @@ class Hands:
             case Hear(since):
                 self._uplink.hear(since)
         self._sessions.sound_waits()
+
+    def _let_go(self, *, said: bool) -> None:
+        if said:
+            self._scribe.said()
+        self._sessions.let_go(said=said)
 
     def _ahead(self, seconds: float) -> int:
         return self._uplink.end + int(seconds * MICROPHONE_RATE)

@@ -147,7 +147,7 @@ async def opened(
             Parts(
                 microphone=microphone,
                 echo=echo,
-                speech=Vad(),
+                speech=Vad,
                 ears=ears,
                 speaker=speaker,
                 service=service,

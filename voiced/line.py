@@ -9,15 +9,28 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from itertools import count
 
+import numpy as np
+
 from voiced.core.backoff import Backoff
 from voiced.core.frames import MICROPHONE_RATE, Samples
-from voiced.core.realtime.events import AppendAudio, ClientEvent, ServerEvent
+from voiced.core.realtime.events import (
+    AppendAudio,
+    ClearAudio,
+    ClientEvent,
+    CommitAudio,
+    CreateResponse,
+    ServerEvent,
+    SpeechStarted,
+    SpeechStopped,
+    UpdateTurns,
+)
 from voiced.core.realtime.mending import Mender, answers_itself
-from voiced.core.realtime.settings import SessionSettings
+from voiced.core.realtime.settings import LocalVad, SessionSettings, TurnDetection
 from voiced.core.states import SessionLost, SessionReady
+from voiced.core.turntaking import Deed, TurnTaker
 from voiced.core.uplink import Uplink
 from voiced.errors import RefusedError, ServiceError
-from voiced.ports import Resample, Service, Session
+from voiced.ports import Resample, Service, Session, Speech
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +39,9 @@ CHUNK = MICROPHONE_RATE * 40 // 1000
 
 CATCH_UP = MICROPHONE_RATE * 200 // 1000
 """Most samples sent at once while there is more: faster than real time, yet other events come in between."""
+
+LEAST_TURN = MICROPHONE_RATE * 150 // 1000
+"""Samples of a turn that is committed by hand; the service refuses less than 100 ms. Source: realtime.md 3.3."""
 
 
 class Line:
@@ -37,10 +53,12 @@ class Line:
         resampler: Makes a new converter from one rate to another.
         post: Takes what happens, with ``number``.
         backoff: Says how long to wait before connecting once more.
+        turns: Who ends a turn.
+        speech: Makes what tells whether a frame may hold speech, for sessions whose turns end here.
 
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by name, and each a part
         self,
         number: int,
         *,
@@ -48,6 +66,8 @@ class Line:
         resampler: Callable[[int, int], Resample],
         post: Callable[[int, SessionReady | SessionLost | ServerEvent], None],
         backoff: Backoff,
+        turns: TurnDetection | None,
+        speech: Callable[[], Speech],
     ) -> None:
         self._backoff = backoff
         self._number = number
@@ -58,6 +78,10 @@ class Line:
         self._more = asyncio.Event()
         self._look = asyncio.Event()
         self._deaf = False
+        self._turns = turns
+        self._taker = TurnTaker(turns, speech()) if isinstance(turns, LocalVad) else None
+        self._held: int | None = None
+        self._is_let_go = False
         self.model: str | None = None
 
     def send(self, event: ClientEvent) -> None:
@@ -68,6 +92,25 @@ class Line:
     def sound_waits(self) -> None:
         """Say that the uplink has something."""
         self._more.set()
+
+    def hold(self, *, fresh: bool) -> None:
+        """From now on all sound is one turn, whoever else ends turns; ``fresh``: it does not begin before."""
+        self._held = 0
+        if self._taker is not None:
+            self._taker.hold()
+        elif self._turns is not None:
+            self.send(UpdateTurns(None))
+        if fresh:
+            self.send(ClearAudio())
+
+    def let_go(self, *, said: bool) -> None:
+        """The turn that was held is over: to be answered once all sound of it is sent, or to be forgotten."""
+        if said:
+            self._is_let_go = True
+            self._more.set()
+        elif self._held is not None:
+            self.send(ClearAudio())
+            self._is_over(committed=False)
 
     def leave_the_sound(self) -> None:
         """Take nothing more of the uplink: from now on it may hold what the next session is to hear."""
@@ -117,11 +160,15 @@ class Line:
                 tasks.create_task(self._mend(mender), name="mend"),
             ]
             async for event in session.events():
-                for told in mender.heard(event, time.monotonic()):
-                    self._post(self._number, told)
-                self._look.set()
+                self._told(mender, event if self._taker is None else self._taker.told(event))
             for task in others:
                 task.cancel()
+
+    def _told(self, mender: Mender, event: ServerEvent) -> None:
+        """Pass on what the service says, or what is said in its place."""
+        for told in mender.heard(event, time.monotonic()):
+            self._post(self._number, told)
+        self._look.set()
 
     async def _mend(self, mender: Mender) -> None:
         """Send what is to be sent later, and see to it that the service is not overdue."""
@@ -142,17 +189,52 @@ class Line:
             await self._send_waiting(session, mender)
             while not self._deaf and self._uplink.waiting >= CHUNK:
                 sound = self._uplink.take(min(CATCH_UP, self._uplink.waiting // CHUNK * CHUNK))
-                converted = convert(sound)
-                if len(converted):
-                    await session.send(AppendAudio(converted.tobytes()))
+                await self._send_sound(sound, session, mender, convert)
                 await self._send_waiting(session, mender)
+            if self._is_let_go and self._held is not None and not self._deaf:
+                await self._send_sound(self._uplink.take(CHUNK), session, mender, convert)
+                missing = max(0, LEAST_TURN - self._held)
+                await self._send_sound(np.zeros(missing, np.int16), session, mender, convert)
+                self.send(CommitAudio())
+                self.send(CreateResponse())
+                self._is_over(committed=True)
+                await self._send_waiting(session, mender)
+
+    async def _send_sound(
+        self, sound: Samples, session: Session, mender: Mender, convert: Callable[[Samples], Samples]
+    ) -> None:
+        """Send sound, and what the person's beginning or ending to speak in it makes necessary."""
+        if self._held is not None:
+            self._held += len(sound)
+        deeds: list[Deed] = [sound]
+        if self._taker is not None:
+            deeds = self._taker.hear(sound, self._uplink.position)
+            self._uplink.kept = self._taker.kept
+        for deed in deeds:
+            if isinstance(deed, np.ndarray):
+                if len(converted := convert(deed)):
+                    await session.send(AppendAudio(converted.tobytes()))
+            elif isinstance(deed, SpeechStarted | SpeechStopped):
+                self._told(mender, deed)
+            else:
+                await self._send(deed, session, mender)
+
+    def _is_over(self, *, committed: bool) -> None:
+        self._held, self._is_let_go = None, False
+        if self._taker is not None:
+            self._taker.let_go(committed=committed)
+        elif self._turns is not None:
+            self.send(UpdateTurns(self._turns))
 
     async def _send_waiting(self, session: Session, mender: Mender) -> None:
         while self._outgoing:
-            event = self._outgoing.popleft()
-            await session.send(mender.named(event))
-            mender.sent(event, time.monotonic())
-            self._look.set()
+            await self._send(self._outgoing.popleft(), session, mender)
+
+    async def _send(self, event: ClientEvent, session: Session, mender: Mender) -> None:
+        event = mender.named(event)
+        await session.send(event if self._taker is None else self._taker.named(event))
+        mender.sent(event, time.monotonic())
+        self._look.set()
 
     def _converter(self, rate: int) -> Callable[[Samples], Samples]:
         """Return what turns the microphone's sound into the session's."""
@@ -168,6 +250,7 @@ class Sessions:
         service: Where they are opened.
         uplink: What the service is to hear.
         resampler: Makes converters from one rate to another.
+        speech: Makes detectors of speech.
         post: Takes what happens, with the number of its session.
 
     """
@@ -178,8 +261,10 @@ class Sessions:
         service: Service,
         uplink: Uplink,
         resampler: Callable[[int, int], Resample],
+        speech: Callable[[], Speech],
         post: Callable[[int, SessionReady | SessionLost | ServerEvent], None],
     ) -> None:
+        self._speech = speech
         self._service = service
         self._uplink = uplink
         self._resampler = resampler
@@ -198,6 +283,8 @@ class Sessions:
             resampler=self._resampler,
             post=self._post,
             backoff=self._backoff,
+            turns=settings.turn_detection,
+            speech=self._speech,
         )
         self._line = line
         self._task = asyncio.create_task(line.run(self._service, settings, model), name=f"session {number}")
@@ -213,6 +300,16 @@ class Sessions:
         """Tell the service, if there is a session."""
         if self._line is not None:
             self._line.send(event)
+
+    def hold(self, *, fresh: bool) -> None:
+        """Make one turn of all sound from now on; see :meth:`Line.hold`."""
+        if self._line is not None:
+            self._line.hold(fresh=fresh)
+
+    def let_go(self, *, said: bool) -> None:
+        """End the turn that was held; see :meth:`Line.let_go`."""
+        if self._line is not None:
+            self._line.let_go(said=said)
 
     def sound_waits(self) -> None:
         """Say that the uplink has something."""

@@ -15,8 +15,8 @@ class Parts:
     """Entered already."""
     echo: Echo
     """Between the microphone and everybody else; knows what the speaker plays."""
-    speech: Speech
-    """Tells during a conversation whether somebody may be speaking."""
+    speech: Callable[[], Speech]
+    """Makes what tells during a conversation whether somebody may be speaking."""
     ears: Ears
     speaker: Speaker
     """Its playout events go to :meth:`Daemon.post`."""

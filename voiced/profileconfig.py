@@ -60,11 +60,12 @@ class ProfileConfig(Section):
     turn_detection: Literal[
         "server_vad",
         "semantic_vad",
+        "local",
         "azure_semantic_vad",
         "azure_semantic_vad_en",
         "azure_semantic_vad_multilingual",
     ] = "server_vad"
-    """Who ends a turn, and how; those with ``azure`` are for provider ``voice-live``."""
+    """Who ends a turn, and how; ``local``: the daemon; those with ``azure`` are for provider ``voice-live``."""
     vad_threshold: Fraction = 0.5
     """How loud speech must be; not with ``semantic_vad``."""
     vad_prefix_ms: int = Field(default=300, ge=0, le=5000)

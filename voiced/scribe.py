@@ -6,12 +6,13 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from voiced.config import Config
+from voiced.core.doubting import is_doubtful
 from voiced.core.effects import BeginTurn, EndTurn
 from voiced.core.mqtt import commands, payloads
 from voiced.core.playout import Part
 from voiced.core.profiles import transcriber
 from voiced.core.realtime import events as wire
-from voiced.core.states import Asked, Called, Event, Paused, Responding, SessionReady, State, Woken, is_doubtful
+from voiced.core.states import Asked, Called, Event, Paused, Responding, SessionReady, State, Woken
 from voiced.core.turns import Draft, TurnBook
 from voiced.errors import CommandError
 from voiced.ports import Clock
@@ -114,7 +115,7 @@ class Scribe:
         self.turns = begun.turn
         spoken_to = self._config.profiles[profile]
         self._book.transcribes = transcriber(self._config, profile) is not None
-        by_silence = spoken_to.turn_detection == "server_vad"
+        by_silence = spoken_to.turn_detection in {"server_vad", "local"}
         draft = Draft(
             number=begun.turn,
             session=self.session,
@@ -133,6 +134,10 @@ class Scribe:
         for event in begun.said:
             self._note(event)
         self._reports.turn_begun(draft)
+
+    def said(self) -> None:
+        """Note that the person says that they are done."""
+        self._book.said(self._clock())
 
     def sounded(self) -> None:
         """Note that the answer can be heard."""

@@ -214,7 +214,7 @@ class Spending:
         """Book the time that the session has been open since it was last booked."""
         session, now = self._session, self._clock()
         seconds = 0.0 if session.marked is None else max(0.0, now - session.marked)
-        samples = max(0, self._uplink.taken - session.uploaded) if session.marked is not None else 0
+        samples = max(0, self._uplink.taken - self._uplink.kept - session.uploaded) if session.marked is not None else 0
         if session.marked is not None:
             session.marked = now
         session.uploaded += samples

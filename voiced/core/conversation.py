@@ -20,13 +20,14 @@ Parts of the table that stand elsewhere: :mod:`~voiced.core.calling` (somebody w
 
 from dataclasses import replace
 
-from voiced.core import calling, doubting, turning
+from voiced.core import calling, doubting, holding, turning
 from voiced.core.effects import (
     BeginTurn,
     Cut,
     Deafen,
     Effect,
     Hear,
+    LetGo,
     Pause,
     Play,
     Refuse,
@@ -52,6 +53,7 @@ from voiced.core.states import (
     Near,
     Paused,
     Processing,
+    Released,
     Responding,
     Rules,
     SessionLost,
@@ -70,9 +72,11 @@ from voiced.core.tools import GOODBYE
 
 def step(state: State, event: Event, now: float, rules: Rules) -> Step:
     """Return the next state and the effects of ``event``; never raises."""
-    after, effects = _turned(state, event, now, rules)
+    after, effects = _led(state, event, now, rules)
     is_cut = any(isinstance(effect, Cut) for effect in effects)
     tail_s = rules.tail_s if is_cut else 0.0
+    if _forgets(state, after, effects):
+        effects = (LetGo(said=False), *effects)
     if isinstance(state, Paused) and not isinstance(after, Paused) and not is_cut:
         effects = (Resume(), *effects)
     elif isinstance(after, Paused) and (is_cut or not isinstance(state, Paused)):
@@ -87,6 +91,14 @@ def step(state: State, event: Event, now: float, rules: Rules) -> Step:
     return after, effects
 
 
+def _forgets(before: State, after: State, effects: tuple[Effect, ...]) -> bool:
+    """Return whether a turn that was held is over without its end, and its session goes on."""
+    if isinstance(before, Idle) or isinstance(after, Idle) or after.talk.session != before.talk.session:
+        return False
+    is_over = holding.is_held(before) and not holding.is_held(after)
+    return is_over and not any(isinstance(effect, LetGo) for effect in effects)
+
+
 def _waits(state: State) -> bool:
     return isinstance(state, Listening) and state.follow_up
 
@@ -98,6 +110,16 @@ def _hear(state: State, tail_s: float, rules: Rules) -> Hear:
     if state.talk.near is None:
         return Hear(resume=True)
     return Hear(max(0, state.talk.near.since - rules.near_overlap))
+
+
+def _led(state: State, event: Event, now: float, rules: Rules) -> Step:
+    match event:
+        case Released():
+            return holding.released(state, event, now, rules)
+        case Called(hold=True) if isinstance(state, Idle | Attending):
+            return holding.pressed(state, event, now, rules)
+        case _:
+            return _turned(state, event, now, rules)
 
 
 def _turned(state: State, event: Event, now: float, rules: Rules) -> Step:
@@ -132,6 +154,8 @@ def _turned(state: State, event: Event, now: float, rules: Rules) -> Step:
 
 
 def _wanted(state: Active, event: Ended | Woken | Called | Asked | Stopped, now: float, rules: Rules) -> Step:
+    if isinstance(event, Called) and event.hold:
+        return holding.pressed(state, event, now, rules)
     if isinstance(event, Ended):
         return turning.rest(state, event.reason, *calling.accepted(event.request))
     return calling.called(state, event, now, rules)
@@ -159,7 +183,9 @@ def _going_on(state: Active, event: Event, now: float, rules: Rules) -> Step:
 
 def _connecting(state: Connecting, event: Event, now: float, rules: Rules) -> Step:
     match event:
-        case SessionReady() if state.first:
+        case SessionReady() if state.held == "down":
+            return Hearing(state.talk, now + rules.utterance_s, held=True), ()
+        case SessionReady() if state.first or state.held == "up":
             return Processing(state.talk, now + rules.answer_s), tuple(Send(first) for first in state.first)
         case SessionReady():
             return Listening(state.talk, min(now + state.talk.wait_s, state.talk.ends)), ()
@@ -195,7 +221,7 @@ def _listening(state: Listening, event: Event, now: float, rules: Rules) -> Step
 
 def _hearing(state: Hearing, event: Event, now: float, rules: Rules) -> Step:
     match event:
-        case wire.SpeechStopped():
+        case wire.SpeechStopped() if not state.held:
             return Processing(state.talk, now + rules.answer_s), ()
         case wire.ResponseStarted(response_id):  # to what was said before the person went on
             talk = turning.voided(state.talk, response_id)

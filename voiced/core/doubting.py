@@ -12,6 +12,8 @@ from voiced.core.realtime import events as wire
 from voiced.core.states import (
     Event,
     Finishing,
+    Hearing,
+    Idle,
     Near,
     Paused,
     Responding,
@@ -128,6 +130,17 @@ def late(talk: Talk, event: Event) -> tuple[Talk, tuple[Effect, ...]] | None:
             return talk, (Send(wire.DeleteItem(event.item_id)),)
         case _:
             return None
+
+
+def is_doubtful(
+    event: wire.ResponseStarted | wire.SpeechStarted | wire.SpeechStopped | wire.InputCommitted, state: State
+) -> bool:
+    """Return whether ``event``, that led to ``state``, belongs to no turn: not yet, or never."""
+    if isinstance(state, Idle | Paused):
+        return isinstance(state, Paused)
+    if isinstance(event, wire.ResponseStarted):
+        return event.response_id in state.talk.void and not isinstance(state, Hearing)
+    return event == state.talk.suspect or event.item_id in state.talk.void
 
 
 def _paused(state: Responding | Finishing, started: wire.SpeechStarted, now: float, rules: Rules) -> Paused:

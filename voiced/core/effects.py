@@ -60,6 +60,23 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Make one turn of all that the service is sent from now on, without its turn detection.
+
+    ``fresh``: nothing that it was sent before belongs to it.
+    """
+
+    fresh: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """End the turn that was held: have it answered once all of it is sent, or forgotten. Turns end as usual then."""
+
+    said: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Play:
     """Let this be heard."""
 
@@ -130,6 +147,7 @@ class Refuse:
 
     request: int
     message: str
+    code: Literal["busy", "unavailable"] = "busy"
 
 
 Effect: TypeAlias = (
@@ -139,6 +157,8 @@ Effect: TypeAlias = (
     | Deafen
     | Skip
     | Send
+    | Hold
+    | LetGo
     | Play
     | Cut
     | Pause

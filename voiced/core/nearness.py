@@ -114,6 +114,7 @@ class Nearness:
         self._due = 0
         self._recent: deque[tuple[int, float | None]] = deque(maxlen=round(WINDOW_S / FRAME_S))
         self._silent = 0
+        self._spoken = 0
         self._whose: Role = "caller"
         self._told: Literal["none", "some", "enough"] = "none"
         self._is_sure = True
@@ -143,6 +144,15 @@ class Nearness:
         """Whether the person who called is louder than the room."""
         return self._caller_db is None or self._caller_db - self._room_db >= APART_DB
 
+    @property
+    def spoken_s(self) -> float:
+        """Seconds with a voice since :meth:`count`, by whomever and however loud."""
+        return self._spoken * FRAME_S
+
+    def count(self) -> None:
+        """Begin to count voices anew."""
+        self._spoken = 0
+
     def hear(self, frame: Frame, whose: Role, evidence_s: float) -> Near | None:
         """Take the next frame.
 
@@ -155,7 +165,7 @@ class Nearness:
             What is to be told, where it is other than before.
 
         """
-        level = _level_db(frame.samples)
+        level = level_db(frame.samples)
         begins = whose != self._whose
         self._whose = whose
         if whose == "echo" or (whose == "answer" and begins):  # who spoke before does not talk over it
@@ -164,6 +174,7 @@ class Nearness:
         if whose == "echo" or (whose != "caller" and begins and self._told != "none"):
             return self._tell("none", frame)  # whoever goes on is noticed again at once
         speaks = self._speech(frame.samples)
+        self._spoken += speaks
         if whose == "caller":
             self._settling.clear()
             if speaks:
@@ -224,7 +235,8 @@ class Nearness:
             self._room_db = quantile(self._room, 0.95)
 
 
-def _level_db(samples: Samples) -> float:
+def level_db(samples: Samples) -> float:
+    """Return how loud sound is, dB below full scale."""
     power = float(np.mean(np.square(samples, dtype=np.float32))) / 32768.0**2
     return max(SILENCE_DB, 10 * math.log10(power)) if power > 0 else SILENCE_DB
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from voiced.config import WakeWordConfig
 from voiced.core.mqtt import commands
 from voiced.core.mqtt.payloads import Settings
-from voiced.core.states import Asked, Called, Ended, Event, Stopped, Woken
+from voiced.core.states import Asked, Called, Ended, Event, Released, Stopped, Woken
 from voiced.core.wake import Wake
 from voiced.core.words import VOLUME_STEP
 from voiced.errors import CommandError
@@ -13,7 +13,7 @@ from voiced.profileconfig import ProfileConfig
 
 
 def order(
-    command: commands.Listen | commands.Stop | commands.End | commands.Say | commands.Ask,
+    command: commands.Listen | commands.Release | commands.Stop | commands.End | commands.Say | commands.Ask,
     *,
     request: int,
     settings: Settings,
@@ -40,6 +40,8 @@ def order(
             return Stopped(request)
         case commands.End():
             return Ended("command", request)
+        case commands.Release():
+            return Released(request)
         case commands.Say() if "audio" not in profiles[profile].modalities:
             raise CommandError(f'profile "{profile}" has no voice; choose another persona', code="unavailable")
         case commands.Say() if dumb is not None:
@@ -60,7 +62,7 @@ def order(
                 raise CommandError(f'there is no profile "{command.profile}"; there are: {known}')
             if muted:
                 raise CommandError("the microphone is muted; unmute it first", code="unavailable")
-            return Called("mqtt", command.profile or profile, command.timeout_s, request)
+            return Called("mqtt", command.profile or profile, command.timeout_s, request, command.hold)
 
 
 def spoken(word: WakeWordConfig, wake: Wake, settings: Settings) -> Event | Settings:

@@ -10,6 +10,7 @@ from voiced.core.realtime.codec import Dialect
 from voiced.core.realtime.settings import (
     AzureVad,
     EndOfUtterance,
+    LocalVad,
     Retention,
     SemanticVad,
     ServerVad,
@@ -95,6 +96,8 @@ def _turn_detection(profile: ProfileConfig, dialect: Dialect) -> TurnDetection:
     if profile.turn_detection == "semantic_vad":
         return SemanticVad(profile.vad_eagerness)
     threshold, prefix_ms, silence_ms = profile.vad_threshold, profile.vad_prefix_ms, profile.vad_silence_ms
+    if profile.turn_detection == "local":
+        return LocalVad(threshold, prefix_ms, silence_ms)
     if dialect != "voice-live":
         return ServerVad(threshold, prefix_ms, silence_ms, idle_timeout_ms=profile.vad_idle_ms)
     live = profile.voice_live

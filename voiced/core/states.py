@@ -66,6 +66,16 @@ class Called:
     profile: str
     timeout_s: float | None = None
     request: int | None = None
+    hold: bool = False
+    """Whether they say themselves when they are done: :class:`Released`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Whoever held the microphone open is done; ``said``: whether there was a voice."""
+
+    request: int | None = None
+    said: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +144,18 @@ class Tick:
 
 
 Event: TypeAlias = (
-    Woken | Called | Asked | Stopped | Ended | SessionReady | SessionLost | Drained | Near | Tick | wire.ServerEvent
+    Woken
+    | Called
+    | Released
+    | Asked
+    | Stopped
+    | Ended
+    | SessionReady
+    | SessionLost
+    | Drained
+    | Near
+    | Tick
+    | wire.ServerEvent
 )
 
 # --- states -----------------------------------------------------------------------------------------------------------
@@ -199,6 +220,8 @@ class Connecting:
     until: float
     first: tuple[wire.ClientEvent, ...] = ()
     """What opens a text turn."""
+    held: Literal["", "down", "up"] = ""
+    """Whether the microphone is held open for a turn, or was and that turn is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +241,8 @@ class Hearing:
 
     talk: Talk
     until: float
+    held: bool = False
+    """Whether they hold the microphone open, and the turn ends when they let it go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +326,7 @@ def published(state: State) -> Literal["idle", "listening", "processing", "respo
     match state:
         case Idle():
             return "idle"
-        case Attending() | Connecting(first=()) | Listening() | Hearing():
+        case Attending() | Connecting(first=(), held="" | "down") | Listening() | Hearing():
             return "listening"
         case Connecting() | Processing():
             return "processing"
@@ -367,14 +392,3 @@ def costs_more(state: Active, event: Event) -> bool:
             return False
         case _:
             return True
-
-
-def is_doubtful(
-    event: wire.ResponseStarted | wire.SpeechStarted | wire.SpeechStopped | wire.InputCommitted, state: State
-) -> bool:
-    """Return whether ``event``, that led to ``state``, belongs to no turn: not yet, or never."""
-    if isinstance(state, Idle | Paused):
-        return isinstance(state, Paused)
-    if isinstance(event, wire.ResponseStarted):
-        return event.response_id in state.talk.void and not isinstance(state, Hearing)
-    return event == state.talk.suspect or event.item_id in state.talk.void

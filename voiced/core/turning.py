@@ -109,7 +109,7 @@ def silenced(state: Active) -> tuple[Talk, tuple[Effect, ...]]:
         case Processing():
             talk, effects = unheard(state)
             return talk, (*effects, ended)
-        case Hearing() | Connecting(first=(_, *_)):
+        case Hearing() | Connecting(first=(_, *_)) | Connecting(held="down" | "up"):
             return talk, (ended,)
         case _:
             return talk, ()
@@ -149,7 +149,7 @@ def lost(state: Active, event: SessionLost) -> Step:
             return Idle(talk.session), (closed,)
         case Responding(sounds_until=float()):
             return Idle(talk.session), (cut_off(state), failed, closed, Chime("error"))
-        case Connecting(first=()):
+        case Connecting(first=(), held=""):
             return Idle(talk.session), (closed, Chime("error"))
         case _:
             return Idle(talk.session), (failed, closed, Chime("error"))

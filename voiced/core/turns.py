@@ -148,6 +148,12 @@ class TurnBook:
             case wire.AudioDelta() | wire.TextDelta():
                 draft.answer.note(event)
 
+    def said(self, now: float) -> None:
+        """Note that the person, who spoke from the turn's beginning on, says that they are done."""
+        if self._draft is not None:
+            self._draft.speech_end = now
+            self._draft.user_ms = max(0, round((now - self._draft.began) * 1000))
+
     def sounded(self, now: float) -> None:
         """Note that the answer can be heard."""
         if self._draft is not None and self._draft.first_sound is None:

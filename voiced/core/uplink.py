@@ -25,6 +25,8 @@ class Uplink:
 
     lost: int = 0
     """Samples since the start that should have been sent and were not: backlog too long, or asked for too late."""
+    kept: int = 0
+    """Samples taken in this session that were not sent, because nobody spoke."""
     _ring: deque[Frame] = field(default_factory=lambda: deque(maxlen=int(RING_S * MICROPHONE_RATE / FRAME)))
     _backlog: deque[Frame] = field(default_factory=deque)
     _waiting: int = 0
@@ -97,7 +99,7 @@ class Uplink:
         self._open = self._begun = False
         self._backlog.clear()
         self._segments.clear()
-        self._waiting = self._taken = self._passed = 0
+        self._waiting = self._taken = self._passed = self.kept = 0
 
     def take(self, most: int) -> Samples:
         """Return up to ``most`` samples that wait, oldest first; empty if there are none."""

@@ -37,8 +37,14 @@ ACTIONS = (
     Action(
         "listen",
         "listen as if woken",
-        {"timeout_s": _SECONDS, "profile": {**_NAME, "type": ["string", "null"]}, "persona": _NAME},
+        {
+            "timeout_s": _SECONDS,
+            "profile": {**_NAME, "type": ["string", "null"]},
+            "persona": _NAME,
+            "hold": _SWITCH,
+        },
     ),
+    Action("release", "end what `listen` with `hold` began, have it answered"),
     Action("stop", "fall silent, end the turn"),
     Action("end", "end the conversation"),
     Action("new_conversation", "end it, and forget what was said"),

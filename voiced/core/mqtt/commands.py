@@ -58,6 +58,15 @@ class Listen:
     timeout_s: float | None = None
     """How long to wait for speech; ``None``: as configured."""
     profile: str | None = None
+    hold: bool = False
+    """Whether the turn lasts until :class:`Release`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Whoever held the microphone open is done."""
+
+    reply: Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +187,7 @@ class Ping:
 
 Command: TypeAlias = (
     Listen
+    | Release
     | Stop
     | End
     | NewConversation
@@ -193,6 +203,7 @@ Command: TypeAlias = (
 
 _NAMES: Mapping[type, str] = {
     Listen: "listen",
+    Release: "release",
     Stop: "stop",
     End: "end",
     NewConversation: "new_conversation",

@@ -23,6 +23,7 @@ from voiced.core.mqtt.commands import (
     NewConversation,
     Ping,
     RefusedCommandError,
+    Release,
     Reply,
     Restart,
     Say,
@@ -201,7 +202,12 @@ def _listen(text: str, fields: _Fields, reply: Reply) -> Listen:
         timeout = float(timeout)
     # Home Assistant's side says persona where the configuration says profile.
     profile = _optional(fields, "profile", LONGEST_NAME) or _optional(fields, "persona", LONGEST_NAME)
-    return Listen(reply, timeout, profile)
+    return Listen(reply, timeout, profile, _flag(fields, "hold"))
+
+
+def _release(text: str, fields: _Fields, reply: Reply) -> Release:
+    _nothing("release", text, fields)
+    return Release(reply)
 
 
 def _stop(text: str, fields: _Fields, reply: Reply) -> Stop:
@@ -331,6 +337,7 @@ _SETTINGS: Mapping[str, Callable[[object], Any]] = {
 }
 _READERS: Mapping[str, _Reader] = {
     "listen": _listen,
+    "release": _release,
     "stop": _stop,
     "end": _end,
     "new_conversation": _new_conversation,

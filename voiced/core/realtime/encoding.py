@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from voiced.core.realtime import events as ev
-from voiced.core.realtime.settings import AzureVad, SemanticVad, SessionSettings
+from voiced.core.realtime.settings import AzureVad, LocalVad, SemanticVad, SessionSettings
 
 Json: TypeAlias = dict[str, Any]
 
@@ -40,6 +40,10 @@ def encode(
         case ev.UpdateSession(settings, event_id):
             named = {} if event_id is None else {"event_id": event_id}
             return _json({"type": "session.update", **named, "session": session(settings)})
+        case ev.UpdateTurns(turns):
+            return _json(
+                {"type": "session.update", "session": _turns_alone(session(SessionSettings(turn_detection=turns)))}
+            )
         case ev.CommitAudio():
             return _json({"type": "input_audio_buffer.commit"})
         case ev.ClearAudio():
@@ -66,7 +70,7 @@ def encode(
 def turn_detection(settings: SessionSettings) -> Json | None:
     """Return the turn detection object with every value in it, but for what one dialect alone has."""
     match settings.turn_detection:
-        case None:
+        case None | LocalVad():
             return None
         case SemanticVad() as vad:
             return {
@@ -120,6 +124,16 @@ def _response(event: ev.CreateResponse) -> Json:
             }
         }
     return {} if event.instructions is None else {"response": {"instructions": event.instructions}}
+
+
+def _turns_alone(session: Json) -> Json:
+    """Return a ``session`` object with turn detection and nothing else: the rest stays as it is."""
+    if "audio" in session:
+        return {
+            "type": session["type"],
+            "audio": {"input": {"turn_detection": session["audio"]["input"]["turn_detection"]}},
+        }
+    return {"turn_detection": session["turn_detection"]}
 
 
 def _json(body: Json) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from voiced.core.realtime.settings import SessionSettings
+from voiced.core.realtime.settings import SessionSettings, TurnDetection
 
 # --- client events ----------------------------------------------------------------------------------------------------
 
@@ -19,6 +19,13 @@ class UpdateSession:
 
     settings: SessionSettings
     event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateTurns:
+    """Have the service end turns in another way from now on, or (``None``) not at all; all else stays."""
+
+    turn_detection: TurnDetection | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,7 @@ class DeleteItem:
 
 ClientEvent: TypeAlias = (
     UpdateSession
+    | UpdateTurns
     | AppendAudio
     | CommitAudio
     | ClearAudio

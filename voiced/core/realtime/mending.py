@@ -95,6 +95,8 @@ class Mender:
                 self._ends_by = now + self.limits.cancelled_s
             case ev.UpdateSession(settings):
                 self.answers_itself = answers_itself(settings)
+            case ev.UpdateTurns(turns):
+                self.answers_itself = turns is not None and turns.create_response
 
     def named(self, event: ev.ClientEvent) -> ev.ClientEvent:
         """Return an event of the mind under the names of the service."""

@@ -30,6 +30,17 @@ class SemanticVad:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalVad:
+    """The daemon ends the turn by silence; the service's own detection is off."""
+
+    threshold: float = 0.5
+    prefix_padding_ms: int = 300
+    silence_duration_ms: int = 500
+    create_response: Literal[False] = False
+    """By the service."""
+
+
+@dataclass(frozen=True, slots=True)
 class EndOfUtterance:
     """A model of Voice Live that judges whether a sentence is complete."""
 
@@ -75,7 +86,7 @@ class Retention:
     tokens: int | None = None
 
 
-TurnDetection: TypeAlias = ServerVad | SemanticVad | AzureVad
+TurnDetection: TypeAlias = ServerVad | SemanticVad | AzureVad | LocalVad
 
 
 @dataclass(frozen=True, slots=True)
