@@ -26,9 +26,11 @@ from voiced.core.realtime.codec import Dialect
 from voiced.core.realtime.refusal import harmless
 from voiced.core.states import (
     Called,
+    Connecting,
     Drained,
     Ended,
     Event,
+    Hearing,
     Idle,
     Released,
     SessionReady,
@@ -293,8 +295,8 @@ class Daemon:
         self._renew_rules(event)
         if isinstance(event, Released):
             event = replace(event, said=self._nearness.spoken_s >= LEAST_SAID_S)
-        elif isinstance(event, Called):
-            self._nearness.count()
+        elif isinstance(event, Called) and not isinstance(self._state, Connecting | Hearing):
+            self._nearness.count()  # else what has been said already belongs to the turn
         now, before = self._clock(), self._state
         self._scribe.before(event, now, idle=isinstance(before, Idle))
         if isinstance(event, SessionReady):
