@@ -194,3 +194,24 @@ async def eventually(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not holds():
             await asyncio.sleep(0.01)
+
+
+async def test_a_press_right_behind_a_release_begins_anew() -> None:
+    async with home_of("azure", "server_vad") as home:
+        await home.command("command/listen", HOLD)
+        home.speak(wake=False)
+        await home.microphone.all_heard()
+        await eventually(lambda: bool(home.simulator.sessions))
+        await home.simulator.sessions[0].wait_for_client("input_audio_buffer.append")
+        home.daemon.post(Message("voiced/test/command/release", b""))
+        home.daemon.post(Message("voiced/test/command/listen", HOLD.encode()))
+        await home.until_told("interrupted")
+        home.microphone.hear(noise(0.4))
+        home.speak(wake=False)
+        await home.microphone.all_heard()
+        assert (await home.command("command/release"))["ok"]
+        turn = await home.until_told("finished")
+        assert (turn["turn"], turn["user"]["text"]) == (2, QUESTION.user)
+        session = home.simulator.sessions[0]
+        assert len(session.commits) == 1
+        assert not session.sent("error")

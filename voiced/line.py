@@ -95,7 +95,7 @@ class Line:
 
     def hold(self, *, fresh: bool) -> None:
         """From now on all sound is one turn, whoever else ends turns; ``fresh``: it does not begin before."""
-        self._held = 0
+        self._held, self._is_let_go = 0, False  # one that was let go just now is interrupted
         if self._taker is not None:
             self._taker.hold()
         elif self._turns is not None:

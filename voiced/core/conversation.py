@@ -15,8 +15,8 @@ is not in the table is late or early, and harmless. Events of a session that is 
 drops them by session number.
 
 Parts of the table that stand elsewhere: :mod:`~voiced.core.calling` (somebody wants something),
-:mod:`~voiced.core.holding` (push to talk),
-:mod:`~voiced.core.doubting` (is somebody really talking?), :mod:`~voiced.core.turning` (what many states share).
+:mod:`~voiced.core.holding` (push to talk), :mod:`~voiced.core.doubting` (is somebody really talking?),
+:mod:`~voiced.core.turning` (what many states share).
 """
 
 from dataclasses import replace

@@ -130,9 +130,7 @@ class TurnTaker:
         said = sum(len(block) for block in self._lead)
         self._sent += said
         started = wire.SpeechStarted(self._item, self._ms(self._taken - said))
-        deeds: list[Deed] = [started, *self._lead]
-        self._lead.clear()
-        return deeds
+        return [started, *self._lead]
 
     def _broken_off(self) -> list[Deed]:
         """Forget half a sentence: what follows it was not sent, and belongs to something else."""
