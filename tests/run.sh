@@ -56,7 +56,8 @@ check "mypy" mypy
 check "lint-imports" lint-imports
 check "shellcheck" shellcheck --external-sources .ci/run systemd/*.sh tests/*.sh
 say "Running the tests"
-check "pytest" env PYTHONPATH="$checkout" python -m pytest --cov --cov-report= "$@"
+# Two at a time: most tests wait for sound, which takes the time it takes.
+check "pytest" env PYTHONPATH="$checkout" python -m pytest -n 2 --cov --cov-report= "$@"
 if [[ $# -eq 0 ]]; then
   check "coverage of core, branches, 90 %" coverage report --include 'voiced/core/*' --fail-under 90
 fi

@@ -267,3 +267,18 @@ def test_refractory_times_outlast_other_rules() -> None:
     assert len(hear(judge, (0.9, 0.0))) == 1
     judge.adjust((WordRule("hey_jarvis", 0.2), WordRule("alexa", 0.8)))
     assert hear(judge, *[(0.9, 0.0)] * 20, start=STEP) == []
+
+
+@given(st.floats(0.05, 1), st.floats(0, 1))
+def test_over_the_speaker_a_little_less_is_asked_but_not_less_than_openwakeword_asks(
+    limit: float, score: float
+) -> None:
+    rules = WakeRules(words=(WordRule("x", limit),), cold_steps=0)
+    over = WakeJudge(rules).judge((score,), STEP, over_speaker=True)
+    usually = WakeJudge(rules).judge((score,), STEP)
+    assert usually is None or over is not None
+    if over is not None and usually is None:
+        assert score >= 0.5
+        assert score >= 0.78 * limit
+    if score >= limit * 0.78 and score >= 0.5:
+        assert over is not None

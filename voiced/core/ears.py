@@ -190,8 +190,11 @@ class Ears:
         rows = self._score(bite[0].samples if len(bite) == 1 else np.concatenate([step.samples for step in bite]))
         first: Wake | None = None
         for step, row in zip(bite, rows, strict=True):
-            barred = None if self._reference is None else self._reference.barred(step.end)
-            wake = self._judge.judge(row, step.end, barred=barred)
+            if self._reference is None:
+                wake = self._judge.judge(row, step.end)
+            else:
+                barred, sounds = self._reference.barred(step.end), self._reference.active
+                wake = self._judge.judge(row, step.end, barred=barred, over_speaker=sounds)
             first = first or wake
             if self._judge.warm:
                 self._rows.append((step.end, row))
