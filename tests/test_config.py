@@ -92,6 +92,29 @@ def test_all_problems_are_told_at_once_each_with_its_key(tmp_path: Path) -> None
     assert any("AZURE_OPENAI_ENDPOINT" in line for line in told)
 
 
+def test_all_parts_that_disagree_are_told_at_once(tmp_path: Path) -> None:
+    told = problems(
+        tmp_path,
+        """
+        [[wake.words]]
+        model = "alexa"
+        profile = "kid"
+        [[wake.words]]
+        model = "alexa"
+        [budget]
+        cheap_profile = "cheap"
+        [profiles.default]
+        turn_detection = "azure_semantic_vad"
+        """,
+    )
+    assert sorted(line.split(": ")[0] for line in told) == [
+        "budget.cheap_profile",
+        "profiles.default.turn_detection",
+        "wake.words[0].profile",
+        "wake.words[1].model",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -119,7 +142,7 @@ def test_all_problems_are_told_at_once_each_with_its_key(tmp_path: Path) -> None
         ('[realtime]\nprovider = "azure"\nendpoint = "my-resource"', "realtime.endpoint: must be a URL"),
         ('[profiles.default]\nmodalities = ["audio", "text"]', "profiles.default.modalities: must be"),
         ('[profiles.default]\ntools = ["timers"]', "'goodbye'"),
-        ('[device]\nid = "Küche"', "device.id: "),
+        ('[device]\nid = "Küche"', 'device.id: must be small letters, digits, "_" and "-", not "Küche"'),
         ('[device]\nid = "all"', "device.id: "),
         ("[conversation]\nfollow_up_s = nan", "conversation.follow_up_s: "),
         ("[audio]\nvolume = 60.5", "audio.volume: "),

@@ -6,17 +6,28 @@ Secrets never stand here: ``*_file`` keys name a file, else systemd credentials 
 
 import platform
 import re
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from voiced.profileconfig import Fraction, ProfileConfig, Section
 
 Provider = Literal["azure", "azure-preview", "voice-live", "openai", "custom", "simulator"]
 Percent = Annotated[int, Field(ge=0, le=100)]
 Action = Literal["stop", "mute", "listen", "end", "volume_up", "volume_down"]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]+$", max_length=64)]
 Cap = Annotated[float | None, Field(ge=0, allow_inf_nan=False)]
+
+_NAME = r"^[a-z0-9_-]+$"
+
+
+def _is_name(value: str) -> str:
+    if not re.fullmatch(_NAME, value):
+        raise ValueError(f'must be small letters, digits, "_" and "-", not "{value}"')
+    return value
+
+
+Name = Annotated[str, Field(max_length=64, json_schema_extra={"pattern": _NAME}), AfterValidator(_is_name)]
 
 EVERY_WORD = "all"
 """The active wake word, where no single one was chosen."""
@@ -292,26 +303,34 @@ class Config(Section):
     log: LogConfig = Field(default_factory=LogConfig)
 
     @model_validator(mode="after")
-    def _profiles_exist(self) -> "Config":
-        for number, word in enumerate(self.wake.words):
-            if word.model in {other.model for other in self.wake.words[:number]}:
-                raise ValueError(f'wake.words[{number}].model: "{word.model}" stands there twice')
-            if word.model == EVERY_WORD:
-                raise ValueError(f'wake.words[{number}].model: no word may be called "{EVERY_WORD}"; rename the file')
-            if word.profile not in self.profiles:
-                known = ", ".join(sorted(self.profiles))
-                raise ValueError(f'wake.words[{number}].profile: there is no "{word.profile}"; there are: {known}')
-        if self.budget.cheap_profile and self.budget.cheap_profile not in self.profiles:
-            known = ", ".join(sorted(self.profiles))
-            raise ValueError(f'budget.cheap_profile: there is no "{self.budget.cheap_profile}"; there are: {known}')
-        for name, profile in self.profiles.items():
-            for key, value in (
-                ("turn_detection", profile.turn_detection),
-                ("noise_reduction", profile.noise_reduction),
-            ):
-                if value.startswith("azure") and self.realtime.provider != "voice-live":
-                    raise ValueError(f'profiles.{name}.{key}: only provider "voice-live" has "{value}"')
+    def _parts_agree(self) -> "Config":
+        if problems := [*self._words_disagree(), *self._profiles_disagree()]:
+            raise ValueError("\n".join(problems))
         return self
+
+    def _words_disagree(self) -> Iterator[str]:
+        seen: set[str] = set()
+        for number, word in enumerate(self.wake.words):
+            where = f"wake.words[{number}]"
+            if word.model in seen:
+                yield f'{where}.model: "{word.model}" stands there twice'
+            seen.add(word.model)
+            if word.model == EVERY_WORD:
+                yield f'{where}.model: no word may be called "{EVERY_WORD}"; rename the file'
+            if word.profile not in self.profiles:
+                yield f"{where}.profile: {self._no_such_profile(word.profile)}"
+
+    def _profiles_disagree(self) -> Iterator[str]:
+        if self.budget.cheap_profile and self.budget.cheap_profile not in self.profiles:
+            yield f"budget.cheap_profile: {self._no_such_profile(self.budget.cheap_profile)}"
+        for name, profile in self.profiles.items():
+            for key in ("turn_detection", "noise_reduction"):
+                value = getattr(profile, key)
+                if value.startswith("azure") and self.realtime.provider != "voice-live":
+                    yield f'profiles.{name}.{key}: only provider "voice-live" has "{value}"'
+
+    def _no_such_profile(self, name: str) -> str:
+        return f'there is no "{name}"; there are: {", ".join(sorted(self.profiles))}'
 
     def unmet(self) -> list[str]:
         """Return a sentence for each wish that this version cannot fulfil."""

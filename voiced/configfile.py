@@ -73,7 +73,9 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
         errors: list[dict[str, Any]] = [dict(error) for error in exc.errors()]
         inner = {error["loc"][:depth] for error in errors for depth in range(1, len(error["loc"]))}
         # A list of one bad item is also called too short; the item says it all.
-        problems += [_sentence(error) for error in errors if error["loc"] not in inner]
+        for error in errors:
+            if error["loc"] not in inner:
+                problems += _sentence(error).splitlines()
     if problems:
         raise ConfigError(*(f"{path}: {problem}" if path else problem for problem in problems))
     return config
