@@ -28,7 +28,7 @@ from voiced.edge.resample import Resampler
 from voiced.edge.service import RealtimeService
 from voiced.edge.vad import Vad
 from voiced.parts import Parts
-from voiced.ports import Clips, Ledger, Load
+from voiced.ports import Clips, Ledger, Load, Memories
 from voiced.reports import Reports
 from voiced.simulator import Scenario, Simulator, Turn
 from voiced.spending import Means
@@ -141,6 +141,7 @@ async def at_home(
     patience: Patience | None = None,
     limits: Limits | None = None,
     new_identity: Callable[[], Identity] | None = None,
+    memories: Memories | None = None,
 ) -> AsyncIterator[Home]:
     """A daemon at home; ``as_cloud``: the simulator stands where the configured endpoint would be."""
     config = config or config_for_tests()
@@ -177,6 +178,7 @@ async def at_home(
                 means=Means(ledger=ledger or KeptLedger(), prices=prices or load_prices(""), zone=zone),
                 supervised=supervised,
                 clips=clips,
+                memories=memories,
             ),
             reports,
         )

@@ -39,6 +39,10 @@ def test_what_was_kept_is_there_again_in_its_order_and_what_was_forgotten_is_not
         assert outbox.written(10)
         outbox.forget("t0")
         outbox.forget("never there")
+        assert outbox.written(10)
+        on_disk = b"".join(file.read_bytes() for file in path.parent.iterdir())
+        assert "Grüße 1".encode() in on_disk
+        assert "Grüße 0".encode() not in on_disk
     with OutboxFile(path) as outbox:
         assert outbox.kept == tuple(parcel for parcel in parcels(5) if parcel.id not in {"t0", "t2"})
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -8,7 +8,19 @@ from tests import fakes
 from voiced import messaging, ports
 from voiced.core import ears
 from voiced.core.echo import control, uncancelled
-from voiced.edge import broker, clips, ledgerfile, microphone, resample, service, speaker, store, vad, wakemodel
+from voiced.edge import (
+    broker,
+    clips,
+    ledgerfile,
+    memoryfile,
+    microphone,
+    resample,
+    service,
+    speaker,
+    store,
+    vad,
+    wakemodel,
+)
 
 if TYPE_CHECKING:
     _microphones: tuple[type[ports.Microphone], ...] = (
@@ -24,6 +36,7 @@ if TYPE_CHECKING:
     _sessions: tuple[type[ports.Session], ...] = (service.RealtimeSession,)
     _brokers: tuple[type[ports.Broker], ...] = (broker.MqttBroker, messaging.NoBroker, fakes.Diary)
     _settled: tuple[type[ports.Settled], ...] = (store.SettingsFile, fakes.Remembered)
+    _memories: tuple[type[ports.Memories], ...] = (memoryfile.MemoryFile,)
     _resamplers: tuple[type[ports.Resample], ...] = (resample.Resampler,)
     _ledgers: tuple[type[ports.Ledger], ...] = (ledgerfile.LedgerFile, fakes.KeptLedger)
     _speech: tuple[type[ports.Speech], ...] = (vad.Vad,)
@@ -32,7 +45,20 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize(
     "name",
-    ["Microphone", "Echo", "Ears", "Clips", "Speaker", "Service", "Session", "Broker", "Settled", "Ledger", "Speech"],
+    [
+        "Microphone",
+        "Echo",
+        "Ears",
+        "Clips",
+        "Speaker",
+        "Service",
+        "Session",
+        "Broker",
+        "Settled",
+        "Memories",
+        "Ledger",
+        "Speech",
+    ],
 )
 def test_a_port_says_what_can_be_relied_on(name: str) -> None:
     """Every port, and every method of it, is documented: the sentence is the contract."""

@@ -87,7 +87,12 @@ class Daemon:
             config=config, means=parts.means, reports=reports, clock=parts.clock, uplink=self._uplink
         )
         self._scribe = Scribe(
-            config=config, reports=reports, clock=parts.clock, when_said=self._when_said, price=self.spending.price
+            config=config,
+            reports=reports,
+            clock=parts.clock,
+            when_said=self._when_said,
+            price=self.spending.price,
+            memories=parts.memories,
         )
         self._sessions = Sessions(
             service=parts.service,

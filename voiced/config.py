@@ -164,7 +164,11 @@ class ConversationConfig(Section):
     max_s: float = Field(default=600.0, ge=10, le=3300)
     """Seconds after which a conversation ends, whatever happens."""
     memory_turns: int = Field(default=6, ge=0, le=50)
-    """Turns of the last conversation told to the next session, as text."""
+    """The last turns, told to the next session as text."""
+    memory_minutes: float = Field(default=10.0, ge=0, le=43_200, allow_inf_nan=False)
+    """Minutes after which a turn is forgotten."""
+    memory_on_disk: bool = False
+    """Whether they are kept on disk, too, and survive a restart."""
     connect: Literal["wake", "speech"] = "wake"
     """When the session is opened: at the wake word, or only when speech follows it."""
 

@@ -34,6 +34,7 @@ from voiced.edge.clips import ClipFolder
 from voiced.edge.credentials import Credentials
 from voiced.edge.ledgerfile import LedgerFile, load_prices
 from voiced.edge.machine import give_back, load_meter, local_zone
+from voiced.edge.memoryfile import MemoryFile
 from voiced.edge.models import find_models
 from voiced.edge.resample import Resampler
 from voiced.edge.service import RealtimeService
@@ -118,6 +119,9 @@ async def opened(
         reports = Reports(broker=broker, config=config, machine=load_meter(), today=lambda: datetime.now(UTC))
         echo = make_echo(config, lambda problem: reports.problem("echo", problem))
         book = await asyncio.to_thread(parts.enter_context, LedgerFile(state / "ledger.sqlite"))
+        memories = parts.enter_context(MemoryFile(state / "memory.json"))
+        if not config.conversation.memory_on_disk:
+            await asyncio.to_thread(memories.erase)  # of what was kept while that was wanted
         clips = _clips(config, state / "clips")
         if clips is not None:
             parts.enter_context(clips)
@@ -157,6 +161,7 @@ async def opened(
                 means=Means(ledger=book, prices=prices, zone=local_zone(environ)),
                 supervised=restarts,
                 clips=clips if config.wake.clips else None,
+                memories=memories if config.conversation.memory_on_disk else None,
             ),
             reports,
         )

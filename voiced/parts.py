@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from voiced.ports import Clips, Clock, Ears, Echo, Microphone, Resample, Service, Settled, Speaker, Speech
+from voiced.ports import Clips, Clock, Ears, Echo, Memories, Microphone, Resample, Service, Settled, Speaker, Speech
 from voiced.spending import Means
 
 
@@ -32,3 +32,5 @@ class Parts:
     """Whether somebody starts the daemon again if it ends."""
     clips: Clips | None = None
     """Keeps recordings of wakes and near misses; ``None``: nobody does."""
+    memories: Memories | None = None
+    """Keep what was said over restarts; ``None``: it is forgotten then."""

@@ -3,7 +3,7 @@
 Nobody inherits from these; ``tests/test_ports.py`` lets mypy prove that the real parts and the fakes fit.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,6 +11,7 @@ from typing import Protocol
 from voiced.core.evidence import Clip
 from voiced.core.frames import Frame, Samples
 from voiced.core.ledger import Book, Entry
+from voiced.core.memory import Said
 from voiced.core.mqtt.payloads import BrokerHealth, EchoHealth
 from voiced.core.realtime.events import ClientEvent, ServerEvent
 from voiced.core.realtime.mending import Limits
@@ -292,6 +293,16 @@ class Settled(Protocol):
 
     def save(self, values: dict[str, object]) -> None:
         """Keep ``values``, without waiting for the disk; one that refuses is logged, not raised."""
+
+
+class Memories(Protocol):
+    """What was said, over restarts."""
+
+    def load(self) -> tuple[Said, ...]:
+        """Return the turns saved last, each with its time in seconds since 1970; none if they cannot be read."""
+
+    def save(self, turns: Sequence[Said]) -> None:
+        """Keep these turns and no others, without waiting for the disk; one that refuses is logged, not raised."""
 
 
 class Ledger(Protocol):

@@ -2,12 +2,13 @@
 
 import math
 import secrets
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from voiced.config import Config
 from voiced.core.doubting import is_doubtful
 from voiced.core.effects import BeginTurn, EndTurn
+from voiced.core.memory import Memory, Said
 from voiced.core.mqtt import commands, payloads
 from voiced.core.playout import Part
 from voiced.core.profiles import transcriber
@@ -15,11 +16,8 @@ from voiced.core.realtime import events as wire
 from voiced.core.states import Asked, Called, Event, Paused, Responding, SessionReady, State, Woken
 from voiced.core.turns import Draft, TurnBook
 from voiced.errors import CommandError
-from voiced.ports import Clock
+from voiced.ports import Clock, Memories
 from voiced.reports import Reports
-
-MEMORY_S = 600.0
-"""How long after its end a turn is still told to the next session."""
 
 
 class Scribe:
@@ -31,10 +29,11 @@ class Scribe:
         clock: Monotonic seconds.
         when_said: Tells when the sound stood at the microphone that is so many ms into what was sent.
         price: Tells what an answer or a transcript costs, in nano-dollars; ``None`` where that is not known.
+        memories: Keep what was said over restarts; ``None``: nothing does.
 
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by name, and each a part
         self,
         *,
         config: Config,
@@ -42,6 +41,7 @@ class Scribe:
         clock: Clock,
         when_said: Callable[[int], float | None],
         price: Callable[[wire.ResponseDone | wire.InputTranscript], int | None],
+        memories: Memories | None = None,
     ) -> None:
         self._config = config
         self._reports = reports
@@ -49,7 +49,9 @@ class Scribe:
         self._when_said = when_said
         self._price = price
         self._book = TurnBook()
-        self._memories: dict[str | None, deque[tuple[float, str, str]]] = {}
+        talk = config.conversation
+        self._memory = Memory(turns=talk.memory_turns, keep_s=talk.memory_minutes * 60)
+        self._memories = memories
         self._forgotten = -math.inf
         self._requests: dict[int, commands.Command] = {}
         self._wake_word: str | None = None
@@ -57,6 +59,7 @@ class Scribe:
         """Name of the conversation going on, or of the last one."""
         self.turns = 0
         """Turns of it so far."""
+        self._remember()
 
     def open(self) -> None:
         """Begin a conversation."""
@@ -65,7 +68,8 @@ class Scribe:
 
     def due(self) -> float | None:
         """Return when :meth:`publish` is to be called again at the latest."""
-        return self._book.due()
+        moments = [moment for moment in (self._book.due(), self._memory.due()) if moment is not None]
+        return min(moments, default=None)
 
     def before(self, event: Event, now: float, *, idle: bool) -> None:
         """Note what an event says before the conversation goes on."""
@@ -164,28 +168,49 @@ class Scribe:
             turn = draft.turn()
             self._reports.turn_ended(turn)
             if turn.user.text and turn.assistant.text and draft.began > self._forgotten:
-                self._memory(draft.profile).append((now, turn.user.text, turn.assistant.text))
+                self._memory.add(Said(now, self._own(draft.profile), turn.user.text, turn.assistant.text))
+                self._keep()
             command = self._requests.pop(draft.request, None) if draft.request is not None else None
             if command is not None:
                 self._answer(command, turn)
+        if self._memory.pass_time(now):
+            self._keep()
 
     def recall(self, profile: str) -> list[wire.ClientEvent]:
         """Return what a new session of ``profile`` is told of turns before it."""
+        self._memory.pass_time(self._clock())
         told: list[wire.ClientEvent] = []
-        for over, user, answer in self._memory(profile):
-            if self._clock() - over < MEMORY_S:
-                told += [wire.CreateMessage("user", user), wire.CreateMessage("assistant", answer)]
+        for said in self._memory.told(self._own(profile)):
+            told += [wire.CreateMessage("user", said.user), wire.CreateMessage("assistant", said.assistant)]
         return told
 
     def forget(self) -> None:
         """Forget all turns so far: no session is told of them."""
-        self._memories.clear()
+        self._memory.forget()
         self._forgotten = self._clock()
+        self._keep()
 
-    def _memory(self, profile: str) -> deque[tuple[float, str, str]]:
-        """Return the profile's own memory, or the shared one."""
-        key = profile if self._config.profiles[profile].history == "own" else None
-        return self._memories.setdefault(key, deque(maxlen=self._config.conversation.memory_turns))
+    def _own(self, profile: str) -> str:
+        """Return whose memory a profile has: its own, or the shared one."""
+        return profile if self._config.profiles[profile].history == "own" else ""
+
+    def _remember(self) -> None:
+        """Take up what was said before the daemon started."""
+        kept = self._memories.load() if self._memories else ()
+        ahead, now = self._time_ahead(), self._clock()
+        for said in kept:  # one from the future, because the clock was set back, does not last longer than others
+            self._memory.add(replace(said, over=min(said.over - ahead, now)))
+        if self._memory.pass_time(now) or len(self._memory.all()) < len(kept):
+            self._keep()
+
+    def _keep(self) -> None:
+        if self._memories:
+            ahead = self._time_ahead()
+            self._memories.save([replace(said, over=said.over + ahead) for said in self._memory.all()])
+
+    def _time_ahead(self) -> float:
+        """Return by how much the time of day, in seconds since 1970, is ahead of the clock."""
+        return self._reports.today().timestamp() - self._clock()
 
     # --- who asked ----------------------------------------------------------------------------------------------------
 

@@ -164,6 +164,8 @@ class OutboxFile:
                         self._line.execute(_FORGET, (name,))
                     else:
                         self._line.execute(_KEEP, (parcel.id, parcel.topic, parcel.payload, parcel.time))
+            if None in changes.values():
+                self._line.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # else the log still has what was deleted
         except (sqlite3.Error, OSError) as exc:
             self._refused(exc)
             return False

@@ -19,13 +19,24 @@ def state_directory(environ: Mapping[str, str]) -> Path:
     return Path(home) / "voiced"
 
 
-class SettingsFile:
-    """One JSON object in a file; fits :class:`voiced.ports.Settled`. A context, left when what was saved is there."""
+class LateFile:
+    """A file written by a thread, so that nobody waits for the disk, which may take a second.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    One writes at a time, and only what is newest. The file is whole or not there, and its owner's alone. A context,
+    which is left when what was written is there.
+
+    Args:
+        path: Of the file; its folder is made.
+        what: Stands in it, for people.
+
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        self.path = path
+        self._draft = path.with_suffix(".new")
+        self._what = what
         self._changed = threading.Condition()
-        self._waiting: dict[str, object] | None = None
+        self._waiting: list[str | None] = []
         self._is_writing = False
 
     def __enter__(self) -> Self:
@@ -34,54 +45,69 @@ class SettingsFile:
     def __exit__(self, *_: object) -> None:
         self.wait()
 
-    def load(self) -> dict[str, object]:
-        """Return what was saved last; empty if there is nothing that can be read, which is logged."""
-        try:
-            values = json.loads(self._path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as exc:
-            logger.warning("%s cannot be read, so settings start afresh: %s", self._path, exc)
-            return {}
-        if not isinstance(values, dict):
-            logger.warning("%s holds no JSON object, so settings start afresh", self._path)
-            return {}
-        return values
-
-    def save(self, values: dict[str, object]) -> None:
-        """Keep ``values``, whole or not at all; a disk that refuses is logged.
-
-        Does not wait for the disk, which may take a second: a thread writes, one at a time and only what is newest.
-        """
+    def write(self, text: str | None) -> None:
+        """Have ``text`` stand in the file; ``None``: delete it. Does not wait; a disk that refuses is logged."""
         with self._changed:
-            self._waiting = dict(values)
+            self._waiting = [text]
             if not self._is_writing:
                 self._is_writing = True
-                threading.Thread(target=self._write_all, name="settings").start()
+                threading.Thread(target=self._write_all, name=self._what).start()
 
     def wait(self) -> None:
-        """Wait until what was saved last is there, or refused."""
+        """Wait until what was written last is there, or refused."""
         with self._changed:
             self._changed.wait_for(lambda: not self._is_writing)
 
     def _write_all(self) -> None:
         while True:
             with self._changed:
-                values, self._waiting = self._waiting, None
-                if values is None:
+                if not self._waiting:
                     self._is_writing = False
                     self._changed.notify_all()
                     return
-            self._write(values)
+                text = self._waiting.pop()
+            try:
+                self._put(text)
+            except OSError as exc:
+                logger.warning("%s cannot be kept in %s: %s", self._what, self.path, exc)
 
-    def _write(self, values: dict[str, object]) -> None:
-        draft = self._path.with_suffix(".new")
+    def _put(self, text: str | None) -> None:
+        if text is None:
+            self._delete()
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        self._draft.replace(self.path)
+
+    def _delete(self) -> None:
+        self._draft.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
+
+
+class SettingsFile(LateFile):
+    """One JSON object in a file; fits :class:`voiced.ports.Settled`."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "settings")
+
+    def load(self) -> dict[str, object]:
+        """Return what was saved last; empty if there is nothing that can be read, which is logged."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with draft.open("w", encoding="utf-8") as file:
-                json.dump(values, file)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self._path)
-        except OSError as exc:
-            logger.warning("settings cannot be kept in %s: %s", self._path, exc)
+            values = json.loads(self.path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as exc:
+            logger.warning("%s cannot be read, so settings start afresh: %s", self.path, exc)
+            return {}
+        if not isinstance(values, dict):
+            logger.warning("%s holds no JSON object, so settings start afresh", self.path)
+            return {}
+        return values
+
+    def save(self, values: dict[str, object]) -> None:
+        """Keep ``values``; does not wait for the disk, and one that refuses is logged."""
+        self.write(json.dumps(values))
