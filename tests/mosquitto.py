@@ -216,7 +216,7 @@ async def connected(broker: MqttBroker) -> None:
 
 
 @asynccontextmanager
-async def obeyed(broker: MqttBroker) -> AsyncIterator[list[mqtt.Command]]:
+async def obeyed(broker: MqttBroker, result: dict[str, Any] | None = None) -> AsyncIterator[list[mqtt.Command]]:
     """Read and answer every command, as the daemon would."""
     done: list[mqtt.Command] = []
 
@@ -228,7 +228,7 @@ async def obeyed(broker: MqttBroker) -> AsyncIterator[list[mqtt.Command]]:
                 answer, reply = mqtt.failed(None, exc, mqtt.moment(0)), exc.reply
             else:
                 done.append(command)
-                answer, reply = mqtt.succeeded(command, mqtt.moment(0), {"done": True}), command.reply
+                answer, reply = mqtt.succeeded(command, mqtt.moment(0), result or {"done": True}), command.reply
             broker.answer(reply.topic, answer.json_text(), reply.correlation)
 
     async with asyncio.TaskGroup() as tasks:

@@ -50,7 +50,9 @@ KEYS = {
     "state": "state since session turn follow_up muted wake_enabled reason source",
     "settings": "mute wake_enabled follow_up volume wake_sensitivity wake_word persona voice",
     "wake": "time wake_word score threshold action",
-    "turn": "id turn session time source wake_word outcome user assistant latency_ms tools usage cost error",
+    "turn": (
+        "id turn session time source wake_word outcome user assistant latency_ms timeline_ms tools usage cost error"
+    ),
     "usage": "since turns sessions tokens cost uploaded_s",
     "health": "time problems cloud microphone speaker overruns underruns rss_mb cpu_percent cpu_temperature mqtt"
     " last_error wake echo",
@@ -58,7 +60,8 @@ KEYS = {
     "event/wake": "event_type time wake_word score source threshold action",
     "event/session": "event_type time session reason turns",
     "event/turn": (
-        "event_type id turn session time source wake_word outcome user assistant latency_ms tools usage cost error"
+        "event_type id turn session time source wake_word outcome user assistant latency_ms timeline_ms tools usage"
+        " cost error"
     ),
     "event/error": "event_type time code message",
     "house/+/claim": "unit word quality talking",
@@ -409,7 +412,7 @@ def test_commands_are_understood(topic: str, payload: str, command: mqtt.Command
             "command/fly",
             "",
             "unknown_action",
-            "known are listen, release, stop, end, new_conversation, say, announce, cancel_announcements, ask, restart",
+            "known are listen, release, stop, end, new_conversation, say, announce, cancel_announcements, ask, turns",
         ),
         ("command/set", "{}", "unknown_action", "no action set"),
         ("command", '{"action": "fly"}', "unknown_action", "no action fly"),

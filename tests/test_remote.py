@@ -1,6 +1,7 @@
 """A running daemon controlled from outside, over a real mosquitto."""
 
 import asyncio
+import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from voiced.config import Config, DeviceConfig
 from voiced.core import mqtt
 from voiced.edge.mosquitto import Mosquitto
 from voiced.edge.remote import RemoteControl
-from voiced.errors import CommandError
+from voiced.errors import CommandError, VoicedError
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -85,6 +86,29 @@ async def test_it_is_refused_in_words(tmp_path: Path) -> None:
     async with Mosquitto(tmp_path, ["allow_anonymous true", f"acl_file {rules}"]) as guarded:
         with pytest.raises(CommandError, match="check its access rules"):
             await asyncio.to_thread(remotely, guarded.port, "ping")
+
+
+async def test_turns_are_shown_and_drawn(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    one = {"id": "s-1", "turn": 1, "session": "s", "time": "2026-11-26T12:00:00Z", "source": "mqtt"}
+    told = {**one, "outcome": "finished", "user": {"text": "Why?"}, "assistant": {"text": "<Because>"}}
+    whole = Config(device=DeviceConfig(id="kitchen", name="Kitchen"), mqtt=config(mosquitto.port))
+    page = tmp_path / "turns.html"
+    lines: list[str] = []
+
+    def show(*, as_json: bool, page: Path | None = None) -> str:
+        lines.clear()
+        mqttcommands.turns(whole, last=5, page=page, as_json=as_json, say=lines.append)
+        return "\n".join(lines)
+
+    async with make_broker(mosquitto.port) as broker, obeyed(broker, {"turns": [told]}) as done:
+        await connected(broker)
+        assert "user: Why?" in await asyncio.to_thread(show, as_json=False)
+        assert json.loads(await asyncio.to_thread(show, as_json=True, page=page))[0]["id"] == "s-1"
+        with pytest.raises(VoicedError, match="cannot be written"):
+            await asyncio.to_thread(show, as_json=True, page=tmp_path)
+    assert [command.last for command in done if isinstance(command, mqtt.Turns)] == [5, 5, 5]
+    assert "Turns of Kitchen" in page.read_text(encoding="utf-8")
+    assert "&lt;Because&gt;" in page.read_text(encoding="utf-8")
 
 
 async def test_its_status_is_watched(mosquitto: Mosquitto) -> None:

@@ -93,6 +93,7 @@ class Daemon:
             when_said=self._when_said,
             price=self.spending.price,
             memories=parts.memories,
+            past=parts.past,
         )
         self._sessions = Sessions(
             service=parts.service,

@@ -2,19 +2,16 @@
 
 import argparse
 import asyncio
-import json
 import logging
 import os
 import shutil
-import signal
 import sys
-from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from voiced import __version__, configfile
+from voiced import __version__, configfile, console
 from voiced.config import Config
 from voiced.errors import CommandError, ConfigError, VoicedError
 
@@ -35,10 +32,10 @@ def main(arguments: list[str] | None = None) -> int:
         status: int = options.command(options)
     except ConfigError as exc:
         for problem in exc.problems:
-            _say(problem)
+            console.say(problem)
         return exc.exit_status
     except VoicedError as exc:
-        _say(str(exc))
+        console.say(str(exc))
         return exc.exit_status
     except KeyboardInterrupt:
         return 130
@@ -55,26 +52,26 @@ def _run(options: argparse.Namespace) -> int:
     from voiced.edge.supervisor import Supervisor
 
     config = _config(options)
-    _log(config.log.level)
+    console.log(config.log.level)
 
     async def run() -> None:
         supervisor = Supervisor.from_environment(os.environ, os.getpid())
         async with house.opened(config, os.environ) as home:
             await house.live(home, supervisor)
 
-    _until_stopped(run)
+    console.until_stopped(run)
     return 0
 
 
 def _demo(options: argparse.Namespace) -> int:
     from voiced import demo
 
-    _log("warning")
-    report = _until_stopped(lambda: demo.run(os.environ, keep=options.keep, say=_say))
+    console.log("warning")
+    report = console.until_stopped(lambda: demo.run(os.environ, keep=options.keep, say=console.say))
     if report is None:
         return 130
     if options.json:
-        _print_json(report)
+        console.print_json(report)
     else:
         words = "one whole conversation" if report["ok"] else "something did not happen; the lines above say what did"
         print(f"{words}. The answers as they were played: {report['files']['played']}")
@@ -84,7 +81,7 @@ def _demo(options: argparse.Namespace) -> int:
 def _simulate(options: argparse.Namespace) -> int:
     from voiced.simulator import serve_forever
 
-    _log("warning")
+    console.log("warning")
     try:
         asyncio.run(serve_forever(print, port=options.port, scenario=options.scenario))
     except (OSError, OverflowError) as exc:
@@ -114,7 +111,7 @@ def _mqtt(options: argparse.Namespace) -> int:
     elif options.name == "blueprints":
         mqttcommands.blueprints(options.blueprint, say=print)
     else:
-        mqttcommands.remove(_config(options), say=_say)
+        mqttcommands.remove(_config(options), say=console.say)
     return 0
 
 
@@ -143,8 +140,8 @@ def _ask(options: argparse.Namespace) -> int:
     from voiced import direct
 
     config = _config(options)
-    _log("warning")
-    _until_stopped(lambda: direct.ask(config, os.environ, text, write=_write))
+    console.log("warning")
+    console.until_stopped(lambda: direct.ask(config, os.environ, text, write=console.write))
     print()
     return 0
 
@@ -162,7 +159,14 @@ def _volume(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     from voiced import mqttcommands
 
-    return mqttcommands.status(_config(options), as_json=options.json, watch=options.watch, say=_out)
+    return mqttcommands.status(_config(options), as_json=options.json, watch=options.watch, say=console.out)
+
+
+def _turns(options: argparse.Namespace) -> int:
+    from voiced import mqttcommands
+
+    mqttcommands.turns(_config(options), last=options.last, page=options.html, as_json=options.json, say=console.out)
+    return 0
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -174,15 +178,15 @@ def _check(options: argparse.Namespace) -> int:
         named = ["-c", str(Path(options.config).resolve())] if options.config else ["-c", "/etc/voiced/config.toml"]
         return as_service.run([*named, *(["--json"] if options.json else []), *options.subjects])
     if unknown := [one for one in options.subjects if one not in check.SUBJECTS]:
-        _say(f"there is no subject {unknown[0]!r}; there are: {', '.join(check.SUBJECTS)}")
+        console.say(f"there is no subject {unknown[0]!r}; there are: {', '.join(check.SUBJECTS)}")
         return 2
-    _log("critical")
+    console.log("critical")
     return check.run(
         options.config,
         os.environ,
         only=options.subjects,
-        show=None if options.json else _out,
-        document=_print_json if options.json else None,
+        show=None if options.json else console.out,
+        document=console.print_json if options.json else None,
         archive=options.bundle,
     )
 
@@ -195,7 +199,7 @@ def _devices(options: argparse.Namespace) -> int:
 
     found = list_devices()
     if options.json:
-        _print_json([asdict(device) for device in found])
+        console.print_json([asdict(device) for device in found])
         return 0
     for device in found:
         ways = " and ".join(way for way, is_one in (("input", device.inputs), ("output", device.outputs)) if is_one)
@@ -211,10 +215,10 @@ def _models(options: argparse.Namespace) -> int:
     own = _config(options).wake.models_dir
     if options.fetch:
         for path in models.fetch():
-            _say(f"fetched {path}")
+            console.say(f"fetched {path}")
     found = models.find_models(own)
     if options.json:
-        _print_json(found.as_json())
+        console.print_json(found.as_json())
         return 0
     for model in found.as_json()["models"]:
         print(f"{model['name']:<16} {'ok ' if model['ok'] else 'BAD'} {model['licence']:<16} {model['path']}")
@@ -226,13 +230,13 @@ def _models(options: argparse.Namespace) -> int:
 
 def _show_config(options: argparse.Namespace) -> int:
     if options.schema:
-        _print_json(Config.model_json_schema())
+        console.print_json(Config.model_json_schema())
     else:
         from voiced.core.realtime.endpoint import masked
 
         shown = _config(options).model_dump(mode="json")
         shown["realtime"] |= {key: masked(shown["realtime"][key]) for key in ("url", "endpoint")}
-        _print_json(shown)
+        console.print_json(shown)
     return 0
 
 
@@ -240,8 +244,8 @@ def _wake_test(options: argparse.Namespace) -> int:
     from voiced import wakeview
 
     config = _config(options)
-    _log("warning")
-    _until_stopped(lambda: wakeview.show(config, write=_write, width=shutil.get_terminal_size().columns))
+    console.log("warning")
+    console.until_stopped(lambda: wakeview.show(config, write=console.write, width=shutil.get_terminal_size().columns))
     print()
     return 0
 
@@ -249,23 +253,23 @@ def _wake_test(options: argparse.Namespace) -> int:
 def _wake_tune(options: argparse.Namespace) -> int:
     from voiced.tuning import tune
 
-    report = tune(_config(options), options.directory, say=_say)
+    report = tune(_config(options), options.directory, say=console.say)
     if options.svg:
         report.write_svg(options.svg)
-        _say(f"the plot: {options.svg}")
+        console.say(f"the plot: {options.svg}")
     return _tell(report, options)
 
 
 def _wake_verify(options: argparse.Namespace) -> int:
     from voiced.verifying import verify
 
-    return _tell(verify(_config(options), options.directory, say=_say), options)
+    return _tell(verify(_config(options), options.directory, say=console.say), options)
 
 
 def _tell(report: Any, options: argparse.Namespace) -> int:
     """Print what came out of recordings; nothing for any word is a failure."""
     if options.json:
-        _print_json(report.as_json())
+        console.print_json(report.as_json())
     else:
         for line in report.lines():
             print(line)
@@ -305,6 +309,9 @@ def _parser() -> argparse.ArgumentParser:
     volume.add_argument("percent", type=int, metavar="N", help="percent, 0 to 100")
     status = _json_too(add("status", _status, "say how a running daemon is"))
     status.add_argument("--watch", action="store_true", help="go on: a line, or a JSON object, for each change")
+    turns = _json_too(add("turns", _turns, "show the last finished turns of a running daemon, with their time lines"))
+    turns.add_argument("--last", type=int, default=10, metavar="N", help="how many, 1 to 100; default 10")
+    turns.add_argument("--html", type=Path, metavar="FILE", help="write a page with a picture of each")
     _add_mqtt(add("mqtt", None, "show the MQTT contract or Home Assistant blueprints, or remove the device"))
     simulate = add("simulate", _simulate, "run the simulator of the Realtime service alone")
     simulate.add_argument("--port", type=int, default=8765, metavar="N", help="where it listens, default 8765")
@@ -355,43 +362,3 @@ def _json_too(made: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 def _config(options: argparse.Namespace) -> Config:
     return configfile.load(configfile.find(os.environ, options.config), os.environ)
-
-
-def _log(level: str) -> None:
-    # journald stamps the time itself
-    stamp = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
-    # A descriptor of our own: sounddevice leads 2 to nowhere while PortAudio starts, which may hang.
-    stream = open(os.dup(2), "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115 - a descriptor
-    logging.basicConfig(level=level.upper(), format=f"{stamp}%(levelname)s %(name)s: %(message)s", stream=stream)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def _out(line: str) -> None:
-    print(line, flush=True)
-
-
-def _write(text: str) -> None:
-    print(text, end="", flush=True)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
-
-
-def _until_stopped(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """Run ``work`` and return its result; SIGTERM and SIGINT cancel it, so that it closes what it opened."""
-
-    async def run() -> Any:
-        task = asyncio.ensure_future(work())
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, task.cancel)
-        try:
-            return await task
-        except asyncio.CancelledError:
-            return None
-
-    return asyncio.run(run())

@@ -286,6 +286,15 @@ class HouseConfig(Section):
     """Commands to ``<base>/group/NAME`` are for this unit, too."""
 
 
+class HistoryConfig(Section):
+    """``[history]``: finished turns that this machine remembers, for ``voiced turns``."""
+
+    turns: int = Field(default=100, ge=0, le=500)
+    """How many; 0: none."""
+    texts: bool = False
+    """Whether what was said is kept with them."""
+
+
 class LogConfig(Section):
     """``[log]``."""
 
@@ -304,6 +313,7 @@ class Config(Section):
     budget: BudgetConfig = Field(default_factory=BudgetConfig)
     mqtt: MqttConfig = Field(default_factory=MqttConfig)
     house: HouseConfig = Field(default_factory=HouseConfig)
+    history: HistoryConfig = Field(default_factory=HistoryConfig)
     log: LogConfig = Field(default_factory=LogConfig)
 
     @model_validator(mode="after")

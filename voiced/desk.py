@@ -93,6 +93,9 @@ class Desk:
             case commands.Get():
                 self.reports.again(command.topics)
                 self.reports.obeyed(command)
+            case commands.Turns():
+                turns = [turn.model_dump(mode="json") for turn in self.scribe.past(command.last)]
+                self.reports.obeyed(command, {"turns": turns})
             case commands.Ping():
                 self.reports.obeyed(command)
             case commands.NewConversation():

@@ -156,6 +156,7 @@ async def opened(
                 speaker=speaker,
                 service=service,
                 settled=parts.enter_context(SettingsFile(state / "settings.json")),
+                past=parts.enter_context(SettingsFile(state / "turns.json", "turns")),
                 resampler=Resampler,
                 clock=time.monotonic,
                 means=Means(ledger=book, prices=prices, zone=local_zone(environ)),

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from voiced.config import Config
+from voiced.core import turnview
+from voiced.core.mqtt import payloads
 from voiced.core.mqtt.topics import Topics
 from voiced.edge.remote import RemoteControl
 from voiced.errors import CommandError, VoicedError
@@ -59,6 +61,32 @@ def status(config: Config, *, as_json: bool, watch: bool, say: Callable[[str], N
             if not watch:
                 break
     return 0 if now["availability"] == "online" else 1
+
+
+def turns(config: Config, *, last: int, page: Path | None, as_json: bool, say: Callable[[str], None]) -> None:
+    """Show the last finished turns of a running daemon, and write a page with their pictures if one is named.
+
+    Raises:
+        CommandError: If there is no way to it.
+        VoicedError: If the page cannot be written.
+
+    """
+    with remote_control(config) as remote:
+        found = [payloads.Turn.model_validate(one) for one in remote.command("turns", last=last)["turns"]]
+    as_seen = [one.model_copy(update={"time": one.time.astimezone()}) for one in found]
+    if page is not None:
+        try:
+            page.write_text(turnview.page(as_seen, config.device.name or config.device.id), encoding="utf-8")
+        except OSError as exc:
+            raise VoicedError(f"{page} cannot be written: {exc.strerror}") from exc
+    if as_json:
+        say(json.dumps([one.model_dump(mode="json") for one in found], ensure_ascii=False, indent=2))
+        return
+    for turn in as_seen:
+        for line in turnview.lines(turn):
+            say(line)
+    if not found:
+        say("no turn is remembered yet" if config.history.turns else "history.turns is 0: no turn is remembered")
 
 
 def describe(status: dict[str, Any]) -> list[str]:

@@ -23,6 +23,8 @@ class Parts:
     service: Service
     settled: Settled
     """Remembers what was set."""
+    past: Settled
+    """Remembers finished turns."""
     resampler: Callable[[int, int], Resample]
     """Makes converters from one rate to another."""
     clock: Clock

@@ -8,6 +8,7 @@ from dataclasses import replace
 from voiced.config import Config
 from voiced.core.doubting import is_doubtful
 from voiced.core.effects import BeginTurn, EndTurn
+from voiced.core.history import History
 from voiced.core.memory import Memory, Said
 from voiced.core.mqtt import commands, payloads
 from voiced.core.playout import Part
@@ -16,7 +17,7 @@ from voiced.core.realtime import events as wire
 from voiced.core.states import Asked, Called, Event, Paused, Responding, SessionReady, State, Woken
 from voiced.core.turns import Draft, TurnBook
 from voiced.errors import CommandError
-from voiced.ports import Clock, Memories
+from voiced.ports import Clock, Memories, Settled
 from voiced.reports import Reports
 
 
@@ -29,6 +30,7 @@ class Scribe:
         clock: Monotonic seconds.
         when_said: Tells when the sound stood at the microphone that is so many ms into what was sent.
         price: Tells what an answer or a transcript costs, in nano-dollars; ``None`` where that is not known.
+        past: Remembers turns over restarts.
         memories: Keep what was said over restarts; ``None``: nothing does.
 
     """
@@ -41,6 +43,7 @@ class Scribe:
         clock: Clock,
         when_said: Callable[[int], float | None],
         price: Callable[[wire.ResponseDone | wire.InputTranscript], int | None],
+        past: Settled,
         memories: Memories | None = None,
     ) -> None:
         self._config = config
@@ -52,6 +55,11 @@ class Scribe:
         talk = config.conversation
         self._memory = Memory(turns=talk.memory_turns, keep_s=talk.memory_minutes * 60)
         self._memories = memories
+        self._past = past
+        saved = past.load()
+        self._history = History(config.history.turns, texts=config.history.texts, saved=saved)
+        if saved and saved != self._history.saved():  # what may not be kept any more
+            past.save(self._history.saved())
         self._forgotten = -math.inf
         self._requests: dict[int, commands.Command] = {}
         self._wake_word: str | None = None
@@ -97,6 +105,7 @@ class Scribe:
             case wire.AudioDelta() | wire.TextDelta():
                 answer = state.answer if isinstance(state, Paused) else state
                 if isinstance(answer, Responding) and answer.response == event.response_id:
+                    self._book.answered(self._clock())
                     self._book.note(event)
             case wire.InputTranscript():
                 self._book.note(event, nano=self._price(event))
@@ -107,10 +116,12 @@ class Scribe:
                     self._note(event)
 
     def _note(self, event: wire.ServerEvent) -> None:
-        if isinstance(event, wire.SpeechStopped):
-            # The service counts the silence that ended the turn as part of it.
-            tail_ms = self._book.draft.tail_ms if self._book.draft else 0
-            self._book.note(event, self._when_said(event.audio_end_ms - tail_ms))
+        draft = self._book.draft
+        # The service counts what it adds before the speech, and the silence that ended the turn, as part of it.
+        if draft is not None and isinstance(event, wire.SpeechStarted):
+            self._book.note(event, self._when_said(event.audio_start_ms + draft.lead_ms))
+        elif draft is not None and isinstance(event, wire.SpeechStopped):
+            self._book.note(event, self._when_said(event.audio_end_ms - draft.tail_ms))
         else:
             self._book.note(event)
 
@@ -167,6 +178,7 @@ class Scribe:
         for draft in self._book.finished(now, session_over=idle):
             turn = draft.turn()
             self._reports.turn_ended(turn)
+            self._note_down(turn)
             if turn.user.text and turn.assistant.text and draft.began > self._forgotten:
                 self._memory.add(Said(now, self._own(draft.profile), turn.user.text, turn.assistant.text))
                 self._keep()
@@ -175,6 +187,14 @@ class Scribe:
                 self._answer(command, turn)
         if self._memory.pass_time(now):
             self._keep()
+
+    def _note_down(self, turn: payloads.Turn) -> None:
+        if self._history.add(turn):
+            self._past.save(self._history.saved())
+
+    def past(self, count: int) -> list[payloads.Turn]:
+        """Return the last turns that may be told, oldest first."""
+        return [turn.as_published(self._config.mqtt.transcripts)[1] for turn in self._history.last(count)]
 
     def recall(self, profile: str) -> list[wire.ClientEvent]:
         """Return what a new session of ``profile`` is told of turns before it."""

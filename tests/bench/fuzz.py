@@ -1,66 +1,37 @@
 """Hostile payloads on every command topic of a whole daemon, through a real broker: each answered, or refused by name.
 
-Memory is that of the whole process: daemon, simulator, and the client that sends.
+Memory is that of the daemon, which has a process of its own, after so many payloads.
 """
 
 import asyncio
 import json
-import logging
+import os
 import random
 import shutil
+import sys
 import tempfile
 from collections import Counter, deque
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from tests.fakes import Diary, InstantSpeaker
-from tests.mosquitto import Neighbour, connected, eventually
-from tests.stories import at_home, config_for_tests
-from voiced.config import MqttConfig
+from tests.mosquitto import Neighbour, eventually
+from tests.recordings import SOUNDS
 from voiced.core.mqtt import Topics
 from voiced.core.mqtt.actions import ACTIONS, SETTINGS
-from voiced.edge.broker import MqttBroker
-from voiced.edge.mosquitto import Mosquitto
+from voiced.edge.mosquitto import Mosquitto, free_port
 
 TOPICS = Topics("voiced", "test")
 FLYING = 40
 """Unanswered at a time: fewer than the daemon's inbox holds, for a flood is another test."""
 ANSWERS = "fuzz/answers"
-
-
-class Through(Diary):
-    """What the daemon says, said to a real broker."""
-
-    def __init__(self, broker: MqttBroker) -> None:
-        super().__init__()
-        self.broker = broker
-
-    def keep(self, topic: str, payload: str, *, expiry_s: int | None = None) -> None:
-        self.kept[topic] = payload
-        self.broker.keep(topic, payload, expiry_s=expiry_s)
-        self._changed.set()
-
-    def tell(self, topic: str, payload: str) -> None:
-        self.broker.tell(topic, payload)
-
-    def answer(self, topic: str, payload: str, correlation: bytes | None) -> None:
-        self.broker.answer(topic, payload, correlation)
-
-    def republish(self, names: tuple[str, ...] = ()) -> None:
-        self.broker.republish(names)
-
-
-class Forgetful(InstantSpeaker):
-    """Keeps nothing of what it played, so that memory is the daemon's own."""
-
-    def let_go(self) -> None:
-        super().let_go()
-        self.played.clear()
+STEP = 1_000
+"""Payloads between two looks at the memory."""
 
 
 def _value(dice: random.Random, depth: int = 0) -> Any:
@@ -126,10 +97,17 @@ class Tap(Neighbour):
     def __init__(self, port: int) -> None:
         super().__init__(port)
         self.answers: deque[bytes] = deque()
+        self.is_idle = False
+        """Whether the daemon waits for somebody."""
+
+    def _on_connect(self, client: Any, _data: Any, _flags: Any, _reason: Any, _more: Any) -> None:
+        client.subscribe([(ANSWERS, 1), (TOPICS.own("state"), 1)])
 
     def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
         if message.topic == ANSWERS:
             self.answers.append(message.payload)
+        else:
+            self.is_idle = json.loads(message.payload)["state"] == "idle"
 
     def ask(self, topic: str, payload: bytes, *, retain: bool) -> None:
         properties: Any = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # paho has no types here
@@ -148,7 +126,15 @@ class Attack:
     async def send(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         self.sent += 1
         self.neighbour.ask(TOPICS.own(topic), payload, retain=retain)
-        await eventually(lambda: self.unanswered() < FLYING, "answers come", 60)
+        await eventually(lambda: self.unanswered() < FLYING, "answers come", 120)
+
+    async def settled(self) -> None:
+        """Have everything stop, and wait until all is answered."""
+        for _ in range(2):  # what waits begins when the first has made room
+            for action in ("cancel_announcements", "end"):
+                self.sent += 1
+                self.neighbour.ask(TOPICS.own(f"command/{action}"), b"", retain=False)
+        await eventually(lambda: self.unanswered() == 0 and self.neighbour.is_idle, "the last answers", 120)
 
     def unanswered(self) -> int:
         """Take the answers that came; return how many are to come."""
@@ -158,55 +144,108 @@ class Attack:
         return self.sent - sum(self.codes.values())
 
 
+class Daemon:
+    """``voiced run`` in a process of its own, so that its memory is nobody else's, and a simulator in another."""
+
+    def __init__(self, folder: Path, broker: int) -> None:
+        self._folder, self._broker = folder, broker
+        self._life = AsyncExitStack()
+        self.process: asyncio.subprocess.Process
+        self.complaints = 0
+        """Tracebacks in its log."""
+
+    async def __aenter__(self) -> Self:
+        port = free_port()
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("VOICED", "AZURE", "OPENAI"))}
+        simulator = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "voiced", "simulate", "--port", str(port)),
+            stdout=asyncio.subprocess.PIPE,
+            env=kept,
+        )
+        self._life.push_async_callback(_end, simulator)
+        assert simulator.stdout is not None
+        await simulator.stdout.readline()  # it is there
+        settings = {
+            "DEVICE__ID": "test",
+            "AUDIO__INPUT": f"file:{SOUNDS / 'negative_1.wav'}",
+            "AUDIO__INPUT_END": "silence",
+            "AUDIO__OUTPUT": "null",
+            "CONVERSATION__FOLLOW_UP_S": "0",
+            "MQTT__HOST": "127.0.0.1",
+            "MQTT__PORT": str(self._broker),
+            "REALTIME__PROVIDER": "custom",
+            "REALTIME__URL": f"ws://127.0.0.1:{port}/v1/realtime?model=test",
+        }
+        self.process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "voiced", "run"),
+            env={**kept, "HOME": str(self._folder), **{f"VOICED_{key}": value for key, value in settings.items()}},
+            stderr=asyncio.subprocess.PIPE,
+            limit=2**20,
+        )
+        self._life.push_async_callback(_end, self.process)
+        self._reading = asyncio.create_task(self._read())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._life.aclose()
+        await self._reading
+
+    async def _read(self) -> None:
+        assert self.process.stderr is not None
+        async for line in self.process.stderr:
+            self.complaints += b"Traceback" in line
+
+    @property
+    def rss_mb(self) -> float:
+        return round(psutil.Process(self.process.pid).memory_info().rss / 2**20, 1)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.terminate()
+    await process.wait()
+
+
 async def _measure(folder: Path, *, count: int) -> dict[str, Any]:
     dice = random.Random(3)  # noqa: S311 - repeatable
-    process = psutil.Process()
-    rss: list[float] = []
+    rss: dict[int, float] = {}
     async with (
         Mosquitto(folder) as mosquitto,
         Tap(mosquitto.port) as neighbour,
-        MqttBroker(config=MqttConfig(host="127.0.0.1", port=mosquitto.port), topics=TOPICS) as broker,
-        at_home(config=config_for_tests(), diary=Through(broker), speaker=Forgetful(), record=False) as home,
+        Daemon(folder, mosquitto.port) as daemon,
     ):
-        obeying = asyncio.create_task(_obey(broker, home.daemon.post))
-        await connected(broker)
+        await eventually(lambda: neighbour.is_idle, "the daemon is there", 60)
         attack = Attack(neighbour)
+        rss[0] = daemon.rss_mb
         for number, (topic, payload) in enumerate(payloads(dice)):
-            if attack.sent >= count:
+            if attack.sent >= count or daemon.process.returncode is not None:
                 break
             if number % 50 == 49:  # who is connected gets it as any other command; it is taken away again
                 await attack.send(topic, payload, retain=True)
                 await attack.send(topic, b"", retain=True)
             elif number % 500 == 98:
                 await attack.send(topic, (payload * 2_000)[:10_000_000])
-            elif number % 5_000 == 99:
+            elif number % 2_500 == 99:
                 await attack.send(topic, b"x" * 10_000_000)
             else:
                 await attack.send(topic, payload)
-            if number % 100 == 0:
-                rss.append(process.memory_info().rss / 2**20)
-        await eventually(lambda: attack.unanswered() == 0, "the last answers", 60)
-        crashed = home.running.done()
-        obeying.cancel()
-        await asyncio.gather(obeying, return_exceptions=True)
-    part = len(rss) // 4
+            if attack.sent // STEP > max(rss) // STEP:
+                rss[attack.sent] = daemon.rss_mb
+        await attack.settled()
+        rss[attack.sent] = daemon.rss_mb
+        crashed = daemon.process.returncode is not None
     return {
         "payloads": attack.sent,
         "crashes": int(crashed),
+        "tracebacks": daemon.complaints,
         "answered": sum(attack.codes.values()),
         "unanswered": attack.unanswered(),
         "codes": dict(attack.codes),
-        "rss_mb_by_quarters": [round(sum(rss[n * part : (n + 1) * part]) / part, 1) for n in range(4)],
+        "rss_mb": rss,
     }
 
 
-async def _obey(broker: MqttBroker, post: Any) -> None:
-    async for message in broker.commands():
-        post(message)
-
-
 def measure(*, quick: bool) -> dict[str, Any]:
-    logging.disable(logging.CRITICAL)  # each refusal is a line
     folder = Path(tempfile.mkdtemp())
     try:
         return asyncio.run(_measure(folder, count=2_000 if quick else 20_000))

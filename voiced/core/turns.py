@@ -34,6 +34,7 @@ class Draft:
     user: str | None = None
     user_ms: int = 0
     speech_start_ms: int | None = None
+    speech_start: float | None = None
     speech_end: float | None = None
     lead_ms: int = 0
     """What the service adds before speech it heard: ``prefix_padding_ms``."""
@@ -43,7 +44,12 @@ class Draft:
     """Items of the person whose transcript is to come, and answers whose usage is."""
     answer: Answer = field(default_factory=Answer)
     first_sound: float | None = None
-    wake_to_listen_ms: int | None = None
+    first_piece: float | None = None
+    """When something of the answer came."""
+    called: float | None = None
+    """When somebody called, in the first turn."""
+    ready: float | None = None
+    """When the session took sound, then."""
     usage: payloads.TokenCount = field(default_factory=payloads.TokenCount)
     nano: int | None = 0
     """Nano-dollars; ``None``: a price is not known."""
@@ -61,7 +67,6 @@ class Draft:
         """Return what is published of it."""
         ended = self.ended or EndTurn(self.number, "finished")
         since = self.began if self.speech_end is None else self.speech_end
-        first = None if self.first_sound is None else max(0, round((self.first_sound - since) * 1000))
         return payloads.Turn(
             id=self.id,
             turn=self.number,
@@ -77,13 +82,27 @@ class Draft:
                 interrupted_at_ms=sum(self.heard.values()) if self.heard and ended.outcome == "interrupted" else None,
             ),
             latency_ms=payloads.Latency(
-                wake_to_listen=self.wake_to_listen_ms,
-                end_of_speech_to_first_audio=first,
-                total=max(0, round((self.over - since) * 1000)),
+                wake_to_listen=_ms(self.called, self.ready),
+                end_of_speech_to_first_audio=_ms(since, self.first_sound),
+                total=_ms(since, self.over) or 0,
             ),
+            timeline_ms=self._timeline(),
             usage=self.usage,
             cost=None if self.nano is None else self.nano / NANO,
             error=payloads.Cause(code=ended.code, message=ended.message or "") if ended.code else None,
+        )
+
+    def _timeline(self) -> payloads.Timeline:
+        began = self.began if self.speech_start is None else self.speech_start
+        zero = min(moment for moment in (self.called, began, self.speech_end) if moment is not None)
+        return payloads.Timeline(
+            called=_ms(zero, self.called),
+            ready=_ms(zero, self.ready),
+            began=_ms(zero, began) or 0,
+            said=_ms(zero, self.speech_end),
+            answered=_ms(zero, self.first_piece),
+            sounded=_ms(zero, self.first_sound),
+            over=_ms(zero, self.over) or 0,
         )
 
 
@@ -96,7 +115,7 @@ class TurnBook:
     _draft: Draft | None = None
     _late: list[Draft] = field(default_factory=list)
     _called: float | None = None
-    _listen_ms: int | None = None
+    _ready: float | None = None
 
     @property
     def draft(self) -> Draft | None:
@@ -105,25 +124,26 @@ class TurnBook:
 
     def called(self, now: float | None) -> None:
         """Note that a conversation was called for; ``None``: by text, so that nobody waits to be listened to."""
-        self._called, self._listen_ms = now, None
+        self._called, self._ready = now, None
 
     def ready(self, now: float) -> None:
         """Note that the session takes sound."""
         if self._called is not None:
-            self._listen_ms = round((now - self._called) * 1000)
-            self._called = None
+            self._ready = now
 
     def begin(self, draft: Draft) -> None:
         """Open a page. ``ready`` before it, in the same conversation, gives its first turn ``wake_to_listen``."""
-        draft.wake_to_listen_ms, self._listen_ms = self._listen_ms, None
+        if self._ready is not None:
+            draft.called, draft.ready = self._called, self._ready
+            self._called = self._ready = None
         self._draft = draft
 
-    def note(self, event: wire.ServerEvent, speech_end: float | None = None, nano: int | None = 0) -> None:
+    def note(self, event: wire.ServerEvent, when: float | None = None, nano: int | None = 0) -> None:
         """Write down what the service says.
 
         Args:
             event: Of the session going on.
-            speech_end: With ``SpeechStopped``: when the person really stopped, on the clock of ``now``.
+            when: With ``SpeechStarted`` and ``SpeechStopped``: when the person really did, on the clock of ``now``.
             nano: With ``ResponseDone`` and ``InputTranscript``: nano-dollars it costs; ``None``: not known.
 
         """
@@ -137,10 +157,11 @@ class TurnBook:
         match event:
             case wire.SpeechStarted():
                 draft.speech_start_ms = event.audio_start_ms
+                draft.speech_start = when if draft.speech_start is None else draft.speech_start
             case wire.SpeechStopped():
                 around = (draft.speech_start_ms or 0) + draft.lead_ms + draft.tail_ms
                 draft.user_ms += max(0, event.audio_end_ms - around)
-                draft.speech_end = speech_end
+                draft.speech_end = when
             case wire.InputCommitted() if self.transcribes:
                 draft.pending.add(event.item_id)
             case wire.ResponseStarted():
@@ -153,6 +174,11 @@ class TurnBook:
         if self._draft is not None:
             self._draft.speech_end = now
             self._draft.user_ms = max(0, round((now - self._draft.began) * 1000))
+
+    def answered(self, now: float) -> None:
+        """Note that a piece of the answer came."""
+        if self._draft is not None and self._draft.first_piece is None:
+            self._draft.first_piece = now
 
     def sounded(self, now: float) -> None:
         """Note that the answer can be heard."""
@@ -193,6 +219,10 @@ class TurnBook:
             draft.answer.note(event)
             draft.usage = _sum(draft.usage, event.usage)
             draft.nano = _plus(draft.nano, nano)
+
+
+def _ms(since: float | None, then: float | None) -> int | None:
+    return None if since is None or then is None else max(0, round((then - since) * 1000))
 
 
 def _plus(one: int | None, other: int | None) -> int | None:

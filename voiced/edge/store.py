@@ -91,8 +91,8 @@ class LateFile:
 class SettingsFile(LateFile):
     """One JSON object in a file; fits :class:`voiced.ports.Settled`."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, "settings")
+    def __init__(self, path: Path, what: str = "settings") -> None:
+        super().__init__(path, what)
 
     def load(self) -> dict[str, object]:
         """Return what was saved last; empty if there is nothing that can be read, which is logged."""
@@ -101,10 +101,10 @@ class SettingsFile(LateFile):
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as exc:
-            logger.warning("%s cannot be read, so settings start afresh: %s", self.path, exc)
+            logger.warning("%s cannot be read, so %s start afresh: %s", self.path, self._what, exc)
             return {}
         if not isinstance(values, dict):
-            logger.warning("%s holds no JSON object, so settings start afresh", self.path)
+            logger.warning("%s holds no JSON object, so %s start afresh", self.path, self._what)
             return {}
         return values
 

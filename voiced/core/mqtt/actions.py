@@ -13,12 +13,15 @@ LONGEST_TEXT = 8_000
 """Characters of a text to say or ask."""
 LONGEST_NAME = 128
 """Characters of an ``id`` or the name of a profile."""
+MOST_TURNS = 100
+"""In one answer."""
 LISTEN_RANGE_S = (1.0, 60.0)
 
 _TEXT: JsonSchema = {"type": "string", "minLength": 1, "maxLength": LONGEST_TEXT}
 _NAME: JsonSchema = {"type": "string", "maxLength": LONGEST_NAME}
 _SWITCH: JsonSchema = {"enum": [True, False, "ON", "OFF", "on", "off", "true", "false", 1, 0, "1", "0", None]}
 _TOGGLE: JsonSchema = {"enum": [*_SWITCH["enum"][:-1], "TOGGLE", "toggle"]}
+_LAST: JsonSchema = {"type": ["integer", "null"], "minimum": 1, "maximum": MOST_TURNS}
 _SECONDS: JsonSchema = {"type": ["number", "null"], "minimum": LISTEN_RANGE_S[0], "maximum": LISTEN_RANGE_S[1]}
 
 
@@ -71,6 +74,7 @@ ACTIONS = (
         },
         text="text",
     ),
+    Action("turns", "answer with the last finished turns, oldest first", {"last": _LAST}),
     Action("restart", "end, to be started again by systemd"),
     Action("ping", "answer"),
 )

@@ -179,6 +179,14 @@ class Get:
 
 
 @dataclass(frozen=True, slots=True)
+class Turns:
+    """Answer with the last finished turns."""
+
+    reply: Reply
+    last: int = 10
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     """Answer."""
 
@@ -198,6 +206,7 @@ Command: TypeAlias = (
     | Ask
     | SetSettings
     | Get
+    | Turns
     | Ping
 )
 
@@ -214,6 +223,7 @@ _NAMES: Mapping[type, str] = {
     Ask: "ask",
     SetSettings: "set",
     Get: "get",
+    Turns: "turns",
     Ping: "ping",
 }
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NoReturn, TypeAlias, cast
 
-from voiced.core.mqtt.actions import ACTIONS, LISTEN_RANGE_S, LONGEST_NAME, LONGEST_TEXT, keys
+from voiced.core.mqtt.actions import ACTIONS, LISTEN_RANGE_S, LONGEST_NAME, LONGEST_TEXT, MOST_TURNS, keys
 from voiced.core.mqtt.commands import (
     Announce,
     Ask,
@@ -30,6 +30,7 @@ from voiced.core.mqtt.commands import (
     SetSettings,
     Stop,
     Switch,
+    Turns,
 )
 from voiced.core.mqtt.topics import RETAINED, Topics
 from voiced.errors import CommandError
@@ -260,6 +261,16 @@ def _ask(text: str, fields: _Fields, reply: Reply) -> Ask:
     return Ask(reply, _text(fields), instructions, _flag(fields, "listen_after"))
 
 
+def _turns(text: str, fields: _Fields, reply: Reply) -> Turns:
+    _nothing("turns", text, fields)
+    last = (fields or {}).get("last")
+    if last is None:
+        return Turns(reply)
+    if isinstance(last, bool) or not isinstance(last, int) or not 1 <= last <= MOST_TURNS:
+        _refuse(f'"last" is {_shown(last)}; send a whole number from 1 to {MOST_TURNS}')
+    return Turns(reply, last)
+
+
 def _get(_text: str, fields: _Fields, reply: Reply) -> Get:
     names = (fields or {}).get("topics")
     if names is None:
@@ -348,6 +359,7 @@ _READERS: Mapping[str, _Reader] = {
     "restart": _restart,
     "ping": _ping,
     "get": _get,
+    "turns": _turns,
     "set": _set,
 }
 _ACTIONS = tuple(action.name for action in ACTIONS)

@@ -135,6 +135,24 @@ class Latency(Payload):
     total: Count = 0
 
 
+class Timeline(Payload):
+    """When things happened in a turn, in milliseconds since its first moment; ``None``: they did not."""
+
+    called: Count | None = None
+    """A wake word, a button or MQTT called; in the first turn of a conversation."""
+    ready: Count | None = None
+    """The session took sound, in that turn."""
+    began: Count = 0
+    """The person began."""
+    said: Count | None = None
+    """The person had done."""
+    answered: Count | None = None
+    """The first piece of the answer came."""
+    sounded: Count | None = None
+    """It could be heard."""
+    over: Count = 0
+
+
 class ToolCall(Payload):
     """A tool used in a turn."""
 
@@ -164,6 +182,7 @@ class _TurnBody(Payload):
     user: User = User()
     assistant: Assistant = Assistant()
     latency_ms: Latency = Latency()
+    timeline_ms: Timeline = Timeline()
     tools: tuple[ToolCall, ...] = ()
     usage: TokenCount = TokenCount()
     cost: Amount | None = None
