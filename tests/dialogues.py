@@ -33,8 +33,8 @@ from voiced.core.states import (
     Tick,
     Woken,
     deadline,
-    rules_changed,
 )
+from voiced.core.turning import rules_changed
 from voiced.core.uplink import Uplink
 from voiced.core.wake import Wake
 from voiced.edge.aec3 import Aec3

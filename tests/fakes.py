@@ -141,6 +141,7 @@ class InstantSpeaker:
         self.cuts = 0
         self.percent = 100
         self.announced = 0
+        self.percents: list[int | None] = []
         self.paused = False
         self.pauses = 0
         self._queue: list[tuple[str, int, bytes]] = []
@@ -149,7 +150,10 @@ class InstantSpeaker:
     def busy(self) -> bool:
         return bool(self._queue)
 
-    def play(self, item_id: str, content_index: int, pcm: bytes, *, announced: bool = False) -> None:
+    def play(
+        self, item_id: str, content_index: int, pcm: bytes, *, announced: bool = False, percent: int | None = None
+    ) -> None:
+        self.percents.append(percent)
         first = all(item_id != known for known, _, _ in (*self.played, *self._queue))
         self._queue.append((item_id, content_index, pcm))
         self.announced += announced

@@ -24,11 +24,12 @@ from voiced.edge.credentials import Credentials
 from voiced.edge.identity import Identity
 from voiced.edge.ledgerfile import load_prices
 from voiced.edge.link import Patience
+from voiced.edge.mediafile import MediaFiles
 from voiced.edge.resample import Resampler
 from voiced.edge.service import RealtimeService
 from voiced.edge.vad import Vad
 from voiced.parts import Parts
-from voiced.ports import Clips, Ledger, Load, Memories
+from voiced.ports import Clips, Ledger, Load, Media, Memories
 from voiced.reports import Reports
 from voiced.simulator import Scenario, Simulator, Turn
 from voiced.spending import Means
@@ -143,6 +144,7 @@ async def at_home(
     limits: Limits | None = None,
     new_identity: Callable[[], Identity] | None = None,
     memories: Memories | None = None,
+    media: Media | None = None,
 ) -> AsyncIterator[Home]:
     """A daemon at home; ``as_cloud``: the simulator stands where the configured endpoint would be."""
     config = config or config_for_tests()
@@ -178,6 +180,7 @@ async def at_home(
                 resampler=Resampler,
                 clock=time.monotonic,
                 means=Means(ledger=ledger or KeptLedger(), prices=prices or load_prices(""), zone=zone),
+                media=media or MediaFiles(config.mqtt.media),
                 supervised=supervised,
                 clips=clips,
                 memories=memories,

@@ -65,6 +65,35 @@ async def test_what_cannot_wait_interrupts() -> None:
         assert spoken(home) == ["Fire!"]
 
 
+async def test_a_text_may_have_a_loudness_and_a_voice_of_its_own() -> None:
+    def voice(session: int) -> str:
+        (update,) = home.simulator.sessions[session].received("session.update")
+        chosen: str = update["session"]["audio"]["output"]["voice"]
+        return chosen
+
+    async with at_home() as home:
+        assert (await home.command("command/say", json.dumps({"text": "Softly.", "volume": 20})))["ok"]
+        assert set(home.speaker.percents) == {20}
+        await home.until_idle()
+        assert (await home.command("command/say", json.dumps({"text": "Somebody else.", "voice": "cedar"})))["ok"]
+        assert (home.speaker.percents[-1], voice(0), voice(1)) == (None, "marin", "cedar")
+        refused = await home.command("command/announce", json.dumps({"text": "Nobody.", "voice": "donald"}))
+        assert (refused["error"]["code"], "there are: " in refused["error"]["message"]) == ("invalid", True)
+
+
+async def test_in_another_voice_it_ends_the_conversation_whose_voice_cannot_change() -> None:
+    async with at_home(speaker=InstantSpeaker(holds=True)) as home:
+        send(home, "ask", text="What time is it?", listen_after=True)
+        await home.diary.until(lambda _: home.states()[-1:] == ["responding"] and home.speaker.busy)
+        send(home, "say", text="Fire!", voice="cedar", interrupt=True)
+        await home.until_told("interrupted")
+        home.speaker.holds = False
+        home.speaker.let_go()
+        await home.until_told("finished")
+        assert len(home.simulator.sessions) == 2
+        assert spoken(home) == ["Fire!"]
+
+
 async def test_announcements_that_wait_can_be_cancelled_and_are_no_more_than_some() -> None:
     async with at_home(speaker=InstantSpeaker(holds=True)) as home:
         send(home, "ask", text="What time is it?")

@@ -16,7 +16,8 @@ from voiced.core.echo.uncancelled import Open
 from voiced.core.effects import Deafen, Hear
 from voiced.core.frames import FRAME, MICROPHONE_RATE, SERVICE_RATE, Frame
 from voiced.core.mqtt.payloads import EchoHealth
-from voiced.core.states import Connecting, Idle, Listening, Near, Responding, Rules, Talk, rules_changed
+from voiced.core.states import Connecting, Idle, Listening, Near, Responding, Rules, Talk
+from voiced.core.turning import rules_changed
 from voiced.edge.resample import resample
 from voiced.edge.vad import Vad
 

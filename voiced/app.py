@@ -39,9 +39,8 @@ from voiced.core.states import (
     Woken,
     deadline,
     published,
-    rules_changed,
-    visible,
 )
+from voiced.core.turning import rules_changed
 from voiced.core.uplink import Uplink
 from voiced.core.wake import NearMiss, Rising, Wake
 from voiced.core.words import word_rules
@@ -49,7 +48,7 @@ from voiced.desk import Desk
 from voiced.hands import Hands
 from voiced.line import Sessions
 from voiced.parts import Parts
-from voiced.reports import Reports
+from voiced.reports import Reports, visible
 from voiced.scribe import Scribe
 from voiced.spending import Spending
 
@@ -287,6 +286,7 @@ class Daemon:
 
     async def _leave(self) -> None:
         """Close the session on the way out, and say so."""
+        self._desk.leave()
         if not isinstance(self._state, Idle):
             self._step(Ended("shutdown"))
         self._scribe.publish(idle=isinstance(self._state, Idle))

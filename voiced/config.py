@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from voiced.places import is_place
 from voiced.profileconfig import Fraction, ProfileConfig, Section
 
 Provider = Literal["azure", "azure-preview", "voice-live", "openai", "custom", "simulator"]
@@ -260,10 +261,21 @@ class MqttConfig(Section):
     discovery_prefix: str = Field(default="homeassistant", pattern=r"^[^#+/\s]+(/[^#+/\s]+)*$")
     transcripts: Literal["retained", "live", "off"] = "retained"
     """Texts of turns: kept by the broker, only passed on, or never sent."""
+    media: tuple[str, ...] = ()
+    """Folders and beginnings of URLs from which ``announce`` may play sound files; empty: none. Whoever may publish
+    could otherwise have the daemon read and fetch what they cannot reach themselves."""
     outbox_turns: int = Field(default=1000, ge=1, le=100_000)
     """Finished turns kept on disk until the broker has confirmed them; beyond them the oldest are dropped."""
     outbox_days: float = Field(default=7.0, gt=0, le=365)
     """Days after which they are dropped."""
+
+    @field_validator("media")
+    @classmethod
+    def _are_places(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for place in value:
+            if not is_place(place):
+                raise ValueError(f'"{place}" is no whole path of a folder, and no beginning of an http or https URL')
+        return value
 
     @model_validator(mode="after")
     def _certificates_need_tls(self) -> "MqttConfig":

@@ -5,15 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from voiced.announcing import Announcer
 from voiced.config import Config
-from voiced.core.announcements import Announcements
 from voiced.core.effects import ChimeKind
 from voiced.core.mqtt import commands, payloads
 from voiced.core.mqtt.parsing import parse
 from voiced.core.mqtt.topics import Topics
 from voiced.core.orders import order, spoken
 from voiced.core.settings import changed, outlived, remembered
-from voiced.core.states import Asked, Called, Ended, Event, Idle, State, Woken
+from voiced.core.states import Asked, Called, Ended, Event, State, Woken
 from voiced.core.wake import NearMiss, Wake
 from voiced.core.words import is_active, word_named
 from voiced.errors import CommandError, RestartError
@@ -52,8 +52,7 @@ class Desk:
     """Those that hold now."""
     household: Household = field(init=False)
     """Other units."""
-    _announcements: Announcements = field(default_factory=Announcements)
-    _is_busy: bool = False
+    _announcer: Announcer = field(init=False)
     _saved: dict[str, object] = field(init=False)
     _topics: Topics = field(init=False)
 
@@ -64,6 +63,16 @@ class Desk:
             broker=self.reports.broker,
             clock=self.parts.clock,
             give_way=lambda: self.step(Ended("another_unit")),
+            later=self.later,
+        )
+        self._announcer = Announcer(
+            reports=self.reports,
+            scribe=self.scribe,
+            speaker=self.parts.speaker,
+            media=self.parts.media,
+            chime=self.chime,
+            say=self._pass_on,
+            play=self.step,
             later=self.later,
         )
         self._saved = self.parts.settled.load()
@@ -101,9 +110,9 @@ class Desk:
             case commands.NewConversation():
                 self._start_over(command)
             case commands.Announce():
-                self._announce(command)
+                self._announcer.announce(command)
             case commands.CancelAnnouncements():
-                self._cancel(command)
+                self._announcer.cancel(command)
             case commands.Restart():
                 self._restart(command)
             case _:
@@ -119,7 +128,7 @@ class Desk:
                 command,
                 request=request,
                 settings=self.settings,
-                profiles=self.config.profiles,
+                config=self.config,
                 dumb=self.parts.speaker.problem,
             )
         except CommandError as exc:
@@ -144,39 +153,14 @@ class Desk:
             self.scribe.refuse(event.request, CommandError(refusal, code="unavailable"))
         self.chime("error")
 
-    # --- announcements ------------------------------------------------------------------------------------------------
-
     def notice(self, state: State) -> None:
-        """Take the state of the conversation; what waits for a quiet moment may have come to it."""
+        """Take the state of the conversation."""
         self.household.notice(state)
-        self._is_busy = not isinstance(state, Idle)
-        if not self._is_busy and self._announcements:
-            self.later(self._speak_next)
+        self._announcer.notice(state)
 
-    def _announce(self, command: commands.Announce) -> None:
-        if command.interrupt:
-            self._speak(command)
-        elif self._announcements.add(command):
-            self._speak_next()
-        else:
-            why = f"{len(self._announcements)} announcements wait already; cancel_announcements forgets them"
-            self.reports.refused(command, CommandError(why, code="busy"))
-
-    def _speak_next(self) -> None:
-        while not self._is_busy and (command := self._announcements.next()) is not None:
-            self._speak(command)
-
-    def _speak(self, command: commands.Announce) -> None:
-        if command.chime and self.parts.speaker.problem is None:
-            self.chime("wake")
-        said = commands.Say(command.reply, command.text, interrupt=command.interrupt)
-        self._pass_on(said, self.scribe.asked(command))
-
-    def _cancel(self, command: commands.CancelAnnouncements) -> None:
-        waiting = list(self._announcements.all())
-        for announcement in waiting:
-            self.reports.refused(announcement, CommandError("it was cancelled before its turn came", code="failed"))
-        self.reports.obeyed(command, {"cancelled": len(waiting)})
+    def leave(self) -> None:
+        """Begin nothing any more."""
+        self._announcer.leave()
 
     def _start_over(self, command: commands.NewConversation) -> None:
         self.scribe.forget()

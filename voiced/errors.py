@@ -91,7 +91,7 @@ class CommandError(VoicedError):
     """A command cannot be obeyed.
 
     Attributes:
-        code: One of ``invalid``, ``unknown_action``, ``busy``, ``unavailable``, ``failed``.
+        code: One of those of :class:`voiced.core.mqtt.payloads.Refusal`.
 
     """
 

@@ -98,8 +98,12 @@ class Hands:
                 self._sessions.hold(fresh=fresh)
             case LetGo(said):
                 self._let_go(said=said)
-            case Play(sound, announced):
-                self._speaker.play(sound.item_id, sound.content_index, sound.pcm, announced=announced)
+            case Play(sound):
+                self._speaker.play(
+                    *(sound.item_id, sound.content_index, sound.pcm),
+                    announced=effect.announced,
+                    percent=effect.percent,
+                )
             case Cut():
                 self._cut(effect)
             case Pause():
@@ -132,8 +136,8 @@ class Hands:
             case EndTurn():
                 self._scribe.end(effect)
                 self._spending.turn_over()
-            case Accept(request):
-                self._scribe.accept(request)
+            case Accept(request, result):
+                self._scribe.accept(request, result)
             case Refuse(request, message, code):
                 self._scribe.refuse(request, CommandError(message, code=code))
 
@@ -145,7 +149,7 @@ class Hands:
         self._profile = effect.profile
         self._reports.cloud_is("connecting")
         profile, voice = self._voice
-        chosen = voice if effect.profile == profile else None
+        chosen = effect.voice or (voice if effect.profile == profile else None)
         settings = session_settings(self._config, effect.profile, self._dialect, voice_name=chosen)
         self._sessions.open(effect.session, settings, self._config.profiles[effect.profile].deployment)
 

@@ -34,6 +34,7 @@ from voiced.edge.clips import ClipFolder
 from voiced.edge.credentials import Credentials
 from voiced.edge.ledgerfile import LedgerFile, load_prices
 from voiced.edge.machine import give_back, load_meter, local_zone
+from voiced.edge.mediafile import MediaFiles
 from voiced.edge.memoryfile import MemoryFile
 from voiced.edge.models import find_models
 from voiced.edge.resample import Resampler
@@ -160,6 +161,7 @@ async def opened(
                 resampler=Resampler,
                 clock=time.monotonic,
                 means=Means(ledger=book, prices=prices, zone=local_zone(environ)),
+                media=MediaFiles(config.mqtt.media),
                 supervised=restarts,
                 clips=clips if config.wake.clips else None,
                 memories=memories if config.conversation.memory_on_disk else None,

@@ -3,7 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from voiced.ports import Clips, Clock, Ears, Echo, Memories, Microphone, Resample, Service, Settled, Speaker, Speech
+from voiced.ports import (
+    Clips,
+    Clock,
+    Ears,
+    Echo,
+    Media,
+    Memories,
+    Microphone,
+    Resample,
+    Service,
+    Settled,
+    Speaker,
+    Speech,
+)
 from voiced.spending import Means
 
 
@@ -30,6 +43,8 @@ class Parts:
     clock: Clock
     means: Means
     """Ledger and prices."""
+    media: Media
+    """Sound files for announcements."""
     supervised: bool = False
     """Whether somebody starts the daemon again if it ends."""
     clips: Clips | None = None

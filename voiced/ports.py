@@ -131,8 +131,10 @@ class Speaker(Protocol):
     def underruns(self) -> int:
         """How often it had nothing to play in the midst of it, since the start."""
 
-    def play(self, item_id: str, content_index: int, pcm: bytes, *, announced: bool = False) -> None:
-        """Queue sound of an answer; ``announced``: as loud as announcements are."""
+    def play(
+        self, item_id: str, content_index: int, pcm: bytes, *, announced: bool = False, percent: int | None = None
+    ) -> None:
+        """Queue sound of an answer; ``announced``: as loud as announcements are, or ``percent`` of the volume."""
 
     def chime(self, sound: Samples) -> None:
         """Mix a short sound in, at once, over whatever plays or pauses."""
@@ -276,6 +278,18 @@ class Broker(Protocol):
 
     def answer(self, topic: str, payload: str, correlation: bytes | None) -> None:
         """Publish the response to a command, on the full topic it asked for."""
+
+
+class Media(Protocol):
+    """Sound files that may be played on command."""
+
+    async def load(self, place: str) -> Samples:
+        """Return what is at a path or URL, 24 kHz mono. Takes at most half a minute.
+
+        Raises:
+            CommandError: If it may not be read, is not there, is no sound, or is too long; with its ``code``.
+
+        """
 
 
 class Resample(Protocol):

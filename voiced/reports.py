@@ -51,7 +51,7 @@ class Reports:
         starting: bool = False,
     ) -> None:
         """Publish ``state``."""
-        talk = None if isinstance(state, states.Idle) else state.talk
+        talk = None if isinstance(state, states.Idle | states.Sounding) else state.talk
         self.broker.keep(
             "state",
             payloads.State(
@@ -63,7 +63,7 @@ class Reports:
                 muted=settings.mute,
                 wake_enabled=settings.wake_enabled,
                 reason=reason,
-                source=talk.source if talk else None,
+                source=None if isinstance(state, states.Idle) else state.talk.source,
             ).json_text(),
         )
 
@@ -266,3 +266,11 @@ class Reports:
             return
         answer = commands.failed(command, error, self.today())
         self.broker.answer(reply.topic, answer.json_text(), reply.correlation)
+
+
+def visible(state: states.State) -> tuple[str, int, int, str]:
+    """Return what other systems see of a state: while it is the same, there is no news."""
+    if isinstance(state, states.Idle):
+        return "Idle", 0, 0, ""
+    shown = state.answer if isinstance(state, states.Paused) else state
+    return type(shown).__name__, state.talk.session, state.talk.turn, state.talk.source

@@ -240,9 +240,9 @@ class Scribe:
         self._requests[request] = command
         return request
 
-    def accept(self, request: int) -> None:
-        """Answer that it is done."""
-        self._reports.obeyed(self._requests.pop(request))
+    def accept(self, request: int, result: Mapping[str, object] | None = None) -> None:
+        """Answer that it is done, and what came of it."""
+        self._reports.obeyed(self._requests.pop(request), result)
 
     def refuse(self, request: int, error: CommandError) -> None:
         """Answer that it cannot be."""

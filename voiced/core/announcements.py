@@ -9,26 +9,28 @@ MOST = 20
 
 
 class Announcements:
-    """A queue: urgent ones first, otherwise in the order in which they came."""
+    """A queue: those that interrupt, then urgent ones, otherwise in the order in which they came."""
 
     def __init__(self) -> None:
-        self._urgent: list[Announce] = []
-        self._others: list[Announce] = []
+        self._lanes: tuple[list[Announce], ...] = ([], [], [])
 
     def __len__(self) -> int:
-        return len(self._urgent) + len(self._others)
+        return sum(map(len, self._lanes))
 
     def add(self, announcement: Announce) -> bool:
         """Have it wait; return whether there was room."""
         if len(self) >= MOST:
             return False
-        (self._urgent if announcement.urgent else self._others).append(announcement)
+        self._lanes[0 if announcement.interrupt else 1 if announcement.urgent else 2].append(announcement)
         return True
+
+    def first(self) -> Announce | None:
+        """Return the one whose turn it is."""
+        return next((lane[0] for lane in self._lanes if lane), None)
 
     def next(self) -> Announce | None:
         """Take out the one whose turn it is."""
-        waiting = self._urgent or self._others
-        return waiting.pop(0) if waiting else None
+        return next((lane.pop(0) for lane in self._lanes if lane), None)
 
     def all(self) -> Iterator[Announce]:
         """Take out all of them."""

@@ -2,8 +2,20 @@
 
 from dataclasses import replace
 
-from voiced.core.effects import Accept, BeginTurn, Chime, Effect, Hear, OpenSession, Send, Source
-from voiced.core.frames import MICROPHONE_RATE
+from voiced.core.effects import (
+    Accept,
+    BeginTurn,
+    Chime,
+    Cut,
+    Effect,
+    Hear,
+    OpenSession,
+    Play,
+    Refuse,
+    Send,
+    Source,
+)
+from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE
 from voiced.core.realtime import events as wire
 from voiced.core.states import (
     Active,
@@ -11,6 +23,7 @@ from voiced.core.states import (
     Attending,
     Called,
     Connecting,
+    Drained,
     Ended,
     Event,
     Finishing,
@@ -18,8 +31,10 @@ from voiced.core.states import (
     Listening,
     Near,
     Processing,
+    Recording,
     Responding,
     Rules,
+    Sounding,
     Step,
     Stopped,
     Talk,
@@ -58,9 +73,11 @@ def at_rest(state: Idle, event: Event, now: float, rules: Rules) -> Step:
             talk = _typed(_talk(state, event, "mqtt", now, rules), event)
             talk = replace(talk, follows=event.listen_after)
             return Connecting(talk, now + rules.connect_s, _opening(event)), (
-                OpenSession(talk.session, talk.profile),
+                OpenSession(talk.session, talk.profile, event.voice),
                 BeginTurn(talk.turn, "mqtt", event.request, _typed_text(event)),
             )
+        case Recording():
+            return _sounding(state, event, now, rules)
         case Stopped() | Ended():
             return state, accepted(event.request)
         case _:
@@ -79,7 +96,7 @@ def attending(state: Attending, event: Event, now: float, rules: Rules) -> Step:
             at_once = spoke - state.since < MICROPHONE_RATE  # then nothing between the word and the speech is left out
             hear = Hear(state.since if at_once else spoke)
             return Connecting(state.talk, now + rules.connect_s), (OpenSession(talk.session, talk.profile), hear)
-        case Woken() | Called() | Asked():
+        case Woken() | Called() | Asked() | Recording():
             return at_rest(Idle(talk.session), event, now, rules)
         case Stopped() | Ended():
             return Idle(talk.session), accepted(event.request)
@@ -89,10 +106,16 @@ def attending(state: Attending, event: Event, now: float, rules: Rules) -> Step:
             return state, ()
 
 
-def called(state: Active, event: Woken | Called | Asked | Stopped, now: float, rules: Rules) -> Step:
+def called(state: Active, event: Woken | Called | Asked | Recording | Stopped, now: float, rules: Rules) -> Step:
     """Do in the middle of a conversation what somebody wants, or somebody else."""
     talk, effects = silenced(state)
     match event:
+        case Recording():
+            return _anew(state, event, now, rules)
+        case Asked() if event.voice is not None:  # a session keeps its voice
+            return _anew(state, event, now, rules)
+        case Woken() | Called() | Asked() if isinstance(state, Sounding):
+            return _anew(state, event, now, rules)
         case Woken() if event.profile != talk.profile:
             return _anew(state, event, now, rules)
         case Stopped() if isinstance(state, Responding | Finishing) and not is_lost(state):
@@ -128,9 +151,29 @@ def accepted(request: int | None) -> tuple[Accept, ...]:
     return () if request is None else (Accept(request),)
 
 
-def is_busy(state: Active, event: Asked) -> bool:
-    """Return whether a text turn would disturb."""
-    return not event.interrupt and not isinstance(state, Listening)
+def is_busy(state: Active, event: Asked | Recording) -> bool:
+    """Return whether a text turn, or a recording, would disturb."""
+    return not event.interrupt and (isinstance(event, Recording) or not isinstance(state, Listening))
+
+
+def sounding(state: Sounding, event: Event, now: float) -> Step:
+    """Let a recording be heard to its end."""
+    match event:
+        case Drained():
+            return Idle(state.talk.session), (Accept(state.request, {"outcome": "finished"}),)
+        case Tick() if now >= state.until:
+            told = "the speaker never said that it was heard"
+            return Idle(state.talk.session), (Cut(remembered=False), Refuse(state.request, told, "failed"))
+        case _:
+            return state, ()
+
+
+def _sounding(state: Idle, event: Recording, now: float, rules: Rules) -> Step:
+    number = state.session + 1  # as if there were a session: nothing of the last one is taken for it
+    until = now + len(event.pcm) / 2 / SERVICE_RATE + rules.speaker_s
+    sound = wire.AudioDelta("", f"recording-{number}", 0, event.pcm)
+    talk = Talk(number, 0, "", "mqtt", ends=until, follows=False, by_voice=False, literal=True)
+    return Sounding(talk, until, event.request), (Play(sound, announced=True, percent=event.percent),)
 
 
 def _listening_on(state: Active, heard: tuple[Effect, ...], event: Woken | Called, now: float, rules: Rules) -> Step:
@@ -144,7 +187,7 @@ def _listening_on(state: Active, heard: tuple[Effect, ...], event: Woken | Calle
     return Listening(talk, min(now + wait_s, max(now, talk.ends))), effects
 
 
-def _anew(state: Active, event: Woken | Called | Asked, now: float, rules: Rules) -> Step:
+def _anew(state: Active, event: Woken | Called | Asked | Recording, now: float, rules: Rules) -> Step:
     """End this conversation and begin another one, with a session of its own."""
     _, ended = rest(state, "interrupted")
     again, begun = at_rest(Idle(state.talk.session), event, now, rules)
@@ -182,7 +225,9 @@ def _request(event: Woken | Called) -> int | None:
 
 def _typed(talk: Talk, event: Asked) -> Talk:
     """Return the conversation with one more turn, that nobody speaks."""
-    return replace(talk, turn=talk.turn + 1, by_voice=False, literal=event.literal, goodbye=False)
+    return replace(
+        talk, turn=talk.turn + 1, by_voice=False, literal=event.literal, percent=event.percent, goodbye=False
+    )
 
 
 def _typed_text(event: Asked) -> str | None:

@@ -8,7 +8,8 @@
      └───────────────────────────── Finishing ◄──done── Responding ◄──sound, text── Processing
                                             └─ speech? ─► Paused ─ yes: Hearing, no: as before
 
-Where the session is opened only when somebody speaks, :class:`Attending` comes before Connecting.
+Where the session is opened only when somebody speaks, :class:`Attending` comes before Connecting. A recording is heard
+in :class:`Sounding`, which knows no session, between two moments of Idle.
 
 Time is an argument. Every state but :class:`Idle` has a moment, ``until``, at which a :class:`Tick` ends it. Whatever
 is not in the table is late or early, and harmless. Events of a session that is over must not be passed in; the app
@@ -54,17 +55,19 @@ from voiced.core.states import (
     Near,
     Paused,
     Processing,
+    Recording,
     Released,
     Responding,
     Rules,
     SessionLost,
     SessionReady,
+    Sounding,
     State,
     Step,
     Stopped,
+    Talk,
     Tick,
     Woken,
-    costs_more,
     hears,
     is_near,
 )
@@ -129,9 +132,9 @@ def _turned(state: State, event: Event, now: float, rules: Rules) -> Step:
     if isinstance(state, Attending):
         return _going_on(state, event, now, rules)
     match event:
-        case Asked() if event.request is not None and calling.is_busy(state, event):
+        case Asked() | Recording() if event.request is not None and calling.is_busy(state, event):
             return state, (Refuse(event.request, "a conversation is going on; try again when it is over"),)
-        case Ended() | Woken() | Called() | Asked() | Stopped():
+        case Ended() | Woken() | Called() | Asked() | Recording() | Stopped():
             if isinstance(state, Paused):
                 answer, forgotten = doubting.undoubted(state, now)
                 after, effects = _wanted(answer, event, now, rules)
@@ -139,7 +142,7 @@ def _turned(state: State, event: Event, now: float, rules: Rules) -> Step:
             return _wanted(state, event, now, rules)
         case SessionLost():
             return turning.lost(state, event)
-        case Tick() if now >= state.talk.ends and not isinstance(state, Responding | Finishing | Paused):
+        case Tick() if now >= state.talk.ends and not isinstance(state, Responding | Finishing | Paused | Sounding):
             return turning.rest(state, "max_s")
         case Near():
             state = replace(state, talk=replace(state.talk, near=None if event.speech == "none" else event))
@@ -149,12 +152,14 @@ def _turned(state: State, event: Event, now: float, rules: Rules) -> Step:
             if (late := doubting.late(state.talk, event)) is not None:
                 talk, effects = late
                 return replace(state, talk=talk), effects
-    if rules.spent and costs_more(state, event):
+    if rules.spent and turning.costs_more(state, event):
         return turning.spent(state)
     return _going_on(state, event, now, rules)
 
 
-def _wanted(state: Active, event: Ended | Woken | Called | Asked | Stopped, now: float, rules: Rules) -> Step:
+def _wanted(
+    state: Active, event: Ended | Woken | Called | Asked | Recording | Stopped, now: float, rules: Rules
+) -> Step:
     if isinstance(event, Called) and event.hold:
         return holding.pressed(state, event, now, rules)
     if isinstance(event, Ended):
@@ -180,6 +185,8 @@ def _going_on(state: Active, event: Event, now: float, rules: Rules) -> Step:
             return _finishing(state, event, now, rules)
         case Paused():
             return _paused(state, event, now, rules)
+        case Sounding():
+            return calling.sounding(state, event, now)
 
 
 def _connecting(state: Connecting, event: Event, now: float, rules: Rules) -> Step:
@@ -268,7 +275,7 @@ def _responding(state: Responding, event: Event, now: float, rules: Rules) -> St
             length = len(event.pcm) / 2 / SERVICE_RATE
             heard = max(now, state.sounds_until or now) + length
             until = max(now + rules.answer_s, heard + rules.speaker_s)
-            return replace(state, until=until, sounds_until=heard), (Play(event, announced=state.talk.literal),)
+            return replace(state, until=until, sounds_until=heard), (_played(event, state.talk),)
         case wire.TextDelta() if event.response_id == state.response:
             return replace(state, until=max(state.until, now + rules.answer_s)), ()
         case wire.ItemAdded(kind="message") if event.response_id == state.response:
@@ -316,6 +323,10 @@ def _paused(state: Paused, event: Event, now: float, rules: Rules) -> Step:
         after, more = _turned(after, told, now, rules)
         effects = (*effects, *more)
     return after, _with_early(effects, early, after)
+
+
+def _played(sound: wire.AudioDelta, talk: Talk) -> Play:
+    return Play(sound, announced=True, percent=talk.percent) if talk.literal else Play(sound)
 
 
 def _with_early(effects: tuple[Effect, ...], early: tuple[wire.ServerEvent, ...], after: State) -> tuple[Effect, ...]:

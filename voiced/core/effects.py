@@ -1,5 +1,6 @@
 """What the mind wants done: plain values that the app carries out in their order."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -16,6 +17,8 @@ class OpenSession:
 
     session: int
     profile: str
+    voice: str | None = None
+    """Whose, if not the profile's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,9 @@ class Play:
 
     sound: wire.AudioDelta
     announced: bool = False
-    """Whether it is a text read aloud on command, which has a loudness of its own."""
+    """Whether it was to be heard on command, which has a loudness of its own."""
+    percent: int | None = None
+    """Another one, of the volume."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +141,10 @@ class EndTurn:
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """Tell who asked that it is done."""
+    """Tell who asked that it is done, and what came of it."""
 
     request: int
+    result: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +153,7 @@ class Refuse:
 
     request: int
     message: str
-    code: Literal["busy", "unavailable"] = "busy"
+    code: Literal["busy", "unavailable", "failed"] = "busy"
 
 
 Effect: TypeAlias = (

@@ -24,6 +24,7 @@ from voiced.core.states import (
     Near,
     Paused,
     Responding,
+    Sounding,
     State,
 )
 
@@ -79,7 +80,7 @@ def role(state: State, *, full_duplex: bool) -> Role:
     match state:
         case Idle() | Attending() | Connecting() | Hearing() | Listening(follow_up=False):
             return "caller"
-        case Responding() | Finishing() | Paused():
+        case Responding() | Finishing() | Paused() | Sounding():
             return "answer" if full_duplex else "echo"
         case _:
             return "room"

@@ -1,15 +1,13 @@
 """From a command that somebody sent, or a word that somebody said, to an event of the conversation."""
 
-from collections.abc import Mapping
-
-from voiced.config import WakeWordConfig
+from voiced.config import Config, WakeWordConfig
 from voiced.core.mqtt import commands
 from voiced.core.mqtt.payloads import Settings
+from voiced.core.settings import known_voice
 from voiced.core.states import Asked, Called, Ended, Event, Released, Stopped, Woken
 from voiced.core.wake import Wake
 from voiced.core.words import VOLUME_STEP
 from voiced.errors import CommandError
-from voiced.profileconfig import ProfileConfig
 
 
 def order(
@@ -17,7 +15,7 @@ def order(
     *,
     request: int,
     settings: Settings,
-    profiles: Mapping[str, ProfileConfig],
+    config: Config,
     dumb: str | None = None,
 ) -> Event:
     """Return what ``command`` means for the conversation.
@@ -26,15 +24,15 @@ def order(
         command: What was asked for.
         request: Number under which it will be answered.
         settings: Who answers where the command does not say, and whether the microphone is off.
-        profiles: Those that exist.
+        config: Profiles and voices that exist.
         dumb: Why nothing can be heard, if so.
 
     Raises:
-        CommandError: If it names a profile that does not exist, wants to listen while muted, or to be heard where
-            nothing sounds.
+        CommandError: If it names a profile or a voice that does not exist, wants to listen while muted, or
+            to be heard where nothing sounds.
 
     """
-    profile, muted = settings.persona, settings.mute
+    profile, muted, profiles = settings.persona, settings.mute, config.profiles
     match command:
         case commands.Stop():
             return Stopped(request)
@@ -47,7 +45,15 @@ def order(
         case commands.Say() if dumb is not None:
             raise CommandError(f"nobody would hear it: {dumb}", code="unavailable")
         case commands.Say():
-            return Asked(command.text, profile, literal=True, interrupt=command.interrupt, request=request)
+            return Asked(
+                command.text,
+                profile,
+                literal=True,
+                interrupt=command.interrupt,
+                request=request,
+                voice=None if command.voice is None else known_voice(command.voice, config),
+                percent=command.volume,
+            )
         case commands.Ask():
             return Asked(
                 command.text,

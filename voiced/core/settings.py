@@ -57,7 +57,7 @@ def outlived(before: Settings, settings: Settings, named: Collection[str]) -> bo
 
 def _checked(before: Settings, wanted: Settings, config: Config, *, voiced: bool = False) -> Settings:
     """Return ``wanted`` if all of it exists. Another persona has its own voice, unless one came with it."""
-    words, known = choices(config.wake), voices(config)
+    words = choices(config.wake)
     if wanted.wake_word not in words:
         raise CommandError(f'there is no wake word "{_short(wanted.wake_word)}"; there are: {", ".join(words)}')
     if wanted.persona not in config.profiles:
@@ -65,9 +65,21 @@ def _checked(before: Settings, wanted: Settings, config: Config, *, voiced: bool
         raise CommandError(f'there is no profile "{_short(wanted.persona)}"; there are: {profiles}')
     if wanted.persona != before.persona and not voiced:
         return wanted.model_copy(update={"voice": config.profiles[wanted.persona].voice_name})
-    if wanted.voice not in known:
-        raise CommandError(f'there is no voice "{_short(wanted.voice)}"; there are: {", ".join(known)}')
+    known_voice(wanted.voice, config)
     return wanted
+
+
+def known_voice(name: str, config: Config) -> str:
+    """Return a voice, if it exists.
+
+    Raises:
+        CommandError: Else.
+
+    """
+    known = voices(config)
+    if name not in known:
+        raise CommandError(f'there is no voice "{_short(name)}"; there are: {", ".join(known)}')
+    return name
 
 
 def _short(name: str) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from voiced.core.effects import Deafen, Effect, EndTurn, Hear, Source
+from voiced.core.effects import Effect, EndTurn, Source
 from voiced.core.realtime import events as wire
 from voiced.core.wake import Wake
 
@@ -89,6 +89,21 @@ class Asked:
     listen_after: bool = False
     interrupt: bool = False
     request: int | None = None
+    voice: str | None = None
+    """Whose, if not the profile's: then it has a session of its own."""
+    percent: int | None = None
+    """How loud it is, of the volume; ``None``: as announcements are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A sound is to be heard, without the service."""
+
+    pcm: bytes
+    """24 kHz, 16-bit, mono."""
+    request: int
+    interrupt: bool = False
+    percent: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +163,7 @@ Event: TypeAlias = (
     | Called
     | Released
     | Asked
+    | Recording
     | Stopped
     | Ended
     | SessionReady
@@ -188,6 +204,8 @@ class Talk:
     """Whether the person speaks, rather than types: then the microphone is open while an answer is awaited."""
     literal: bool = False
     """Whether the answer is a text read aloud, which the service does not remember."""
+    percent: int | None = None
+    """How loud such a text is, of the volume; ``None``: as announcements are."""
     near: Near | None = None
     """Who seems to speak; ``None``: nobody."""
     unsure: int = 0
@@ -302,7 +320,18 @@ class Paused:
     """Whether the last is over."""
 
 
-Active: TypeAlias = Attending | Connecting | Listening | Hearing | Processing | Responding | Finishing | Paused
+@dataclass(frozen=True, slots=True)
+class Sounding:
+    """A recording is being heard; there is no session."""
+
+    talk: Talk
+    until: float
+    request: int
+
+
+Active: TypeAlias = (
+    Attending | Connecting | Listening | Hearing | Processing | Responding | Finishing | Paused | Sounding
+)
 State: TypeAlias = Idle | Active
 Step: TypeAlias = tuple[State, tuple[Effect, ...]]
 
@@ -315,7 +344,7 @@ def deadline(state: State) -> float | None:
     match state:
         case Idle():
             return None
-        case Responding() | Finishing() | Paused():
+        case Responding() | Finishing() | Paused() | Sounding():
             return state.until
         case _:
             return min(state.until, state.talk.ends)
@@ -362,33 +391,3 @@ def is_near(talk: Talk, rules: Rules) -> bool:
 def is_surely_near(talk: Talk) -> bool:
     """Return whether somebody seems to speak who may interrupt."""
     return talk.near is not None and talk.near.sure
-
-
-def rules_changed(state: State, before: Rules, after: Rules) -> tuple[Effect, ...]:
-    """Return the effects of other rules, in the middle of a state: whether the service is sent the microphone."""
-    match hears(state, before), hears(state, after):
-        case False, True:
-            return (Hear(),)
-        case True, False:
-            return (Deafen(),)
-        case _:
-            return ()
-
-
-def visible(state: State) -> tuple[str, int, int, str]:
-    """Return what other systems see of a state: while it is the same, there is no news."""
-    if isinstance(state, Idle):
-        return "Idle", 0, 0, ""
-    shown = state.answer if isinstance(state, Paused) else state
-    return type(shown).__name__, state.talk.session, state.talk.turn, state.talk.source
-
-
-def costs_more(state: Active, event: Event) -> bool:
-    """Return whether to go on would cost an answer more than the one that was too many."""
-    match state:
-        case Processing(response=str()) | Responding():
-            return isinstance(event, wire.ResponseDone) and event.response_id != state.response
-        case Finishing() | Paused():
-            return False
-        case _:
-            return True

@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
-from voiced.core.effects import BeginTurn, Chime, CloseSession, Cut, Effect, EndTurn, Send, Source
+from voiced.core.effects import Accept, BeginTurn, Chime, CloseSession, Cut, Deafen, Effect, EndTurn, Hear, Send, Source
 from voiced.core.realtime import events as wire
 from voiced.core.states import (
     Active,
     Attending,
     Connecting,
+    Event,
     Finishing,
     Hearing,
     Idle,
@@ -17,8 +18,11 @@ from voiced.core.states import (
     Responding,
     Rules,
     SessionLost,
+    Sounding,
+    State,
     Step,
     Talk,
+    hears,
 )
 
 MOST_VOID = 16
@@ -111,6 +115,8 @@ def silenced(state: Active) -> tuple[Talk, tuple[Effect, ...]]:
             return talk, (*effects, ended)
         case Hearing() | Connecting(first=(_, *_)) | Connecting(held="down" | "up"):
             return talk, (ended,)
+        case Sounding():
+            return talk, (Cut(remembered=False), Accept(state.request, {"outcome": ended.outcome}))
         case _:
             return talk, ()
 
@@ -137,7 +143,7 @@ def lost(state: Active, event: SessionLost) -> Step:
     closed = CloseSession(talk.session, event.code, failed=True, message=event.message)
     failed = EndTurn(talk.turn, "failed", event.code, event.message)
     match state:
-        case Finishing(lost=True):
+        case Finishing(lost=True) | Sounding():
             return state, ()
         case Finishing():  # the answer is all here: let it be heard
             return replace(state, lost=True), (closed,)
@@ -181,4 +187,26 @@ def voided(talk: Talk, *names: str) -> Talk:
 
 def is_lost(state: Active) -> bool:
     """Return whether there is no session any more, or none yet."""
-    return isinstance(state, Attending) or (isinstance(state, Finishing) and state.lost)
+    return isinstance(state, Attending | Sounding) or (isinstance(state, Finishing) and state.lost)
+
+
+def costs_more(state: Active, event: Event) -> bool:
+    """Return whether to go on would cost an answer more than the one that was too many."""
+    match state:
+        case Processing(response=str()) | Responding():
+            return isinstance(event, wire.ResponseDone) and event.response_id != state.response
+        case Finishing() | Paused() | Sounding():
+            return False
+        case _:
+            return True
+
+
+def rules_changed(state: State, before: Rules, after: Rules) -> tuple[Effect, ...]:
+    """Return the effects of other rules, in the middle of a state: whether the service is sent the microphone."""
+    match hears(state, before), hears(state, after):
+        case False, True:
+            return (Hear(),)
+        case True, False:
+            return (Deafen(),)
+        case _:
+            return ()

@@ -113,9 +113,12 @@ class Speaker:
         """Samples refused because ten minutes were waiting."""
         return self._playout.dropped
 
-    def play(self, item_id: str, content_index: int, pcm: bytes, *, announced: bool = False) -> None:
+    def play(
+        self, item_id: str, content_index: int, pcm: bytes, *, announced: bool = False, percent: int | None = None
+    ) -> None:
         """Queue sound of an answer."""
-        percent = self._loudness.announcements if announced else 100
+        if percent is None:
+            percent = self._loudness.announcements if announced else 100
         with self._filled:
             self._begin()
             self._playout.write(item_id, content_index, np.frombuffer(pcm, "<i2"), percent=percent)

@@ -15,10 +15,15 @@ LONGEST_NAME = 128
 """Characters of an ``id`` or the name of a profile."""
 MOST_TURNS = 100
 """In one answer."""
+LONGEST_PLACE = 2_048
+"""Characters of a path or a URL."""
 LISTEN_RANGE_S = (1.0, 60.0)
 
 _TEXT: JsonSchema = {"type": "string", "minLength": 1, "maxLength": LONGEST_TEXT}
 _NAME: JsonSchema = {"type": "string", "maxLength": LONGEST_NAME}
+_VOICE: JsonSchema = {**_NAME, "type": ["string", "null"]}
+_VOLUME: JsonSchema = {"type": ["integer", "null"], "minimum": 0, "maximum": 100}
+_PLACE: JsonSchema = {"type": "string", "maxLength": LONGEST_PLACE, "pattern": "^(/[^\\n]+|https?://[^\\s]+)$"}
 _SWITCH: JsonSchema = {"enum": [True, False, "ON", "OFF", "on", "off", "true", "false", 1, 0, "1", "0", None]}
 _TOGGLE: JsonSchema = {"enum": [*_SWITCH["enum"][:-1], "TOGGLE", "toggle"]}
 _LAST: JsonSchema = {"type": ["integer", "null"], "minimum": 1, "maximum": MOST_TURNS}
@@ -34,6 +39,8 @@ class Action:
     keys: Mapping[str, JsonSchema] = field(default_factory=dict)
     text: str | None = None
     """Key that plain text stands for; that key must be there."""
+    instead: str | None = None
+    """Key that may be there in its place."""
 
 
 ACTIONS = (
@@ -51,17 +58,26 @@ ACTIONS = (
     Action("stop", "fall silent, end the turn"),
     Action("end", "end the conversation"),
     Action("new_conversation", "end it, and forget what was said"),
-    Action("say", "speak a text word for word", {"text": _TEXT, "interrupt": _SWITCH}, text="text"),
+    Action(
+        "say",
+        "speak a text word for word",
+        {"text": _TEXT, "voice": _VOICE, "volume": _VOLUME, "interrupt": _SWITCH},
+        text="text",
+    ),
     Action(
         "announce",
-        "the same with a chime, behind what is going on",
+        "the same with a chime, behind what is going on; or play a sound file",
         {
             "text": _TEXT,
+            "media": _PLACE,
             "chime": _SWITCH,
             "priority": {"enum": ["normal", "high", None]},
+            "voice": _VOICE,
+            "volume": _VOLUME,
             "interrupt": _SWITCH,
         },
         text="text",
+        instead="media",
     ),
     Action("cancel_announcements", "forget those that wait"),
     Action(
@@ -108,9 +124,13 @@ _ID: JsonSchema = {
 def schemas(retained: tuple[str, ...]) -> dict[str, JsonSchema]:
     """Return the JSON Schema of the object that each command takes, by topic name; ``retained`` can be asked for."""
 
-    def made(of: Mapping[str, JsonSchema], required: str | None, *, strict: bool = False) -> JsonSchema:
+    def made(
+        of: Mapping[str, JsonSchema], required: str | None, instead: str | None = None, *, strict: bool = False
+    ) -> JsonSchema:
         schema: JsonSchema = {"type": "object", "properties": {**of, "id": _ID}}
-        if required is not None:
+        if instead is not None:
+            schema["oneOf"] = [{"required": [required]}, {"required": [instead]}]
+        elif required is not None:
             schema["required"] = [required]
         if strict:
             schema["additionalProperties"] = False
@@ -118,7 +138,7 @@ def schemas(retained: tuple[str, ...]) -> dict[str, JsonSchema]:
 
     topics = {"type": ["array", "null"], "items": {"enum": list(retained)}, "minItems": 1}
     return {
-        **{f"command/{action.name}": made(action.keys, action.text) for action in ACTIONS},
+        **{f"command/{action.name}": made(action.keys, action.text, action.instead) for action in ACTIONS},
         "set": {**made(SETTINGS, None, strict=True), "minProperties": 1},
         "get": made({"topics": topics}, None),
     }

@@ -105,19 +105,29 @@ class Say:
     text: str
     interrupt: bool = False
     """Whether it may cut a running turn short."""
+    voice: str | None = None
+    """Whose voice, if not that of the profile."""
+    volume: int | None = None
+    """How loud, percent of the volume; ``None``: as ``audio.announcement_volume`` says."""
 
 
 @dataclass(frozen=True, slots=True)
 class Announce:
-    """Speak a text word for word, with a chime, once nothing else is going on."""
+    """Speak a text word for word, or play a sound file, with a chime, once nothing else is going on."""
 
     reply: Reply
-    text: str
+    text: str = ""
     chime: bool = True
     urgent: bool = False
     """Whether it goes before others that wait."""
     interrupt: bool = False
     """Whether it waits for nothing."""
+    voice: str | None = None
+    """As of :class:`Say`."""
+    volume: int | None = None
+    """As of :class:`Say`."""
+    media: str | None = None
+    """Path or URL of what is played in place of a text."""
 
 
 @dataclass(frozen=True, slots=True)

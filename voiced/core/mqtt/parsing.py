@@ -10,7 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NoReturn, TypeAlias, cast
 
-from voiced.core.mqtt.actions import ACTIONS, LISTEN_RANGE_S, LONGEST_NAME, LONGEST_TEXT, MOST_TURNS, keys
+from voiced.core.mqtt.actions import (
+    ACTIONS,
+    LISTEN_RANGE_S,
+    LONGEST_NAME,
+    LONGEST_PLACE,
+    LONGEST_TEXT,
+    MOST_TURNS,
+    keys,
+)
 from voiced.core.mqtt.commands import (
     Announce,
     Ask,
@@ -40,6 +48,7 @@ LARGEST_PAYLOAD = 65_536
 
 _ON = frozenset({"on", "true", "1"})
 _OFF = frozenset({"off", "false", "0"})
+_PLACE = re.compile(r"/.+|https?://\S+")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,9}(\.[0-9]{1,9})?")
 
 
@@ -167,6 +176,20 @@ def _optional(fields: Mapping[str, Any], key: str, longest: int) -> str | None:
     return None if value is None else _string(key, value, longest)
 
 
+def _percent(fields: Mapping[str, Any], key: str) -> int | None:
+    value = fields.get(key)
+    return None if value is None else _volume(value)
+
+
+def _place(fields: Mapping[str, Any]) -> str:
+    if "text" in fields:
+        _refuse('"text" and "media" are both there; send one of them')
+    place = _string("media", fields["media"], LONGEST_PLACE)
+    if not _PLACE.fullmatch(place):
+        _refuse(f'"media" is {_shown(place)}; send the whole path of a file, or a URL that begins with http')
+    return place
+
+
 def _flag(fields: Mapping[str, Any], key: str) -> bool:
     value = fields.get(key)
     return False if value is None else _switch(key, value)
@@ -238,7 +261,8 @@ def _ping(text: str, fields: _Fields, reply: Reply) -> Ping:
 
 def _say(text: str, fields: _Fields, reply: Reply) -> Say:
     fields = {"text": text} if fields is None else fields
-    return Say(reply, _text(fields), _flag(fields, "interrupt"))
+    voice = _optional(fields, "voice", LONGEST_NAME)
+    return Say(reply, _text(fields), _flag(fields, "interrupt"), voice, _percent(fields, "volume"))
 
 
 def _announce(text: str, fields: _Fields, reply: Reply) -> Announce:
@@ -246,8 +270,17 @@ def _announce(text: str, fields: _Fields, reply: Reply) -> Announce:
     priority = fields.get("priority")
     if priority not in {None, "normal", "high"} if isinstance(priority, str | None) else True:
         _refuse(f'"priority" is {_shown(priority)}; send "normal" or "high"')
-    chime = fields.get("chime") is None or _flag(fields, "chime")
-    return Announce(reply, _text(fields), chime, urgent=priority == "high", interrupt=_flag(fields, "interrupt"))
+    media = None if fields.get("media") is None else _place(fields)
+    return Announce(
+        reply,
+        _text(fields) if media is None else "",
+        chime=fields.get("chime") is None or _flag(fields, "chime"),
+        urgent=priority == "high",
+        interrupt=_flag(fields, "interrupt"),
+        voice=_optional(fields, "voice", LONGEST_NAME),
+        volume=_percent(fields, "volume"),
+        media=media,
+    )
 
 
 def _cancel_announcements(text: str, fields: _Fields, reply: Reply) -> CancelAnnouncements:

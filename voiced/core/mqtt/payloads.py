@@ -383,7 +383,9 @@ class HouseSpeaking(Payload):
 class Refusal(Payload):
     """Why a command was not obeyed."""
 
-    code: Literal["busy", "invalid", "unknown_action", "unavailable", "failed"]
+    code: Literal[
+        "busy", "invalid", "unknown_action", "unavailable", "failed", "refused", "not_found", "not_audio", "too_long"
+    ]
     message: str
 
 
