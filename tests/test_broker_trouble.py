@@ -1,6 +1,7 @@
 """What the broker or the way to it can do wrong, and the sentences that say so; on a real mosquitto."""
 
 import asyncio
+import os
 import socket
 from pathlib import Path
 
@@ -110,8 +111,17 @@ async def test_a_client_certificate_is_shown_where_the_broker_wants_one(tmp_path
             paths = {key: str(tmp_path / name) for key, name in files.items()}
             async with make_broker(config(secure.port, **tls, **paths)) as broker:
                 await connected(broker)
+                assert sends_at_once(broker)
         async with make_broker(config(secure.port, **tls)) as broker:
             await eventually(lambda: "mqtt.cert_file" in (broker.problem or ""), "a certificate is asked for")
+
+
+def sends_at_once(broker: MqttBroker) -> bool:
+    """Whether TCP does not keep a small message back until the broker has confirmed the one before."""
+    file = broker._link._client.socket()
+    assert file is not None
+    with socket.socket(fileno=os.dup(file.fileno())) as same:
+        return same.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
 
 
 async def test_through_websockets(tmp_path: Path) -> None:
@@ -121,6 +131,7 @@ async def test_through_websockets(tmp_path: Path) -> None:
     async with Mosquitto(tmp_path, ["allow_anonymous true", f"listener {port} 127.0.0.1", "protocol websockets"]):
         async with make_broker(web) as broker, obeyed(broker) as done:
             await connected(broker)
+            assert sends_at_once(broker)
             async with make_broker(web, topics=Topics("voiced", "attic")) as other:
                 await connected(other)
                 other.answer("voiced/kitchen/command/ping", "", None)

@@ -10,6 +10,7 @@ BENCHES = (
     "ears",
     "echo",
     "faults",
+    "fleet",
     "fuzz",
     "latency",
     "ledger",

@@ -151,6 +151,8 @@ class Daemon:
         self._folder, self._broker = folder, broker
         self._life = AsyncExitStack()
         self.process: asyncio.subprocess.Process
+        self.said: deque[bytes] = deque(maxlen=30)
+        """The end of its log."""
         self.complaints = 0
         """Tracebacks in its log."""
 
@@ -186,13 +188,16 @@ class Daemon:
         self._reading = asyncio.create_task(self._read())
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         await self._life.aclose()
         await self._reading
+        if kind is not None:
+            sys.stderr.buffer.writelines(self.said)
 
     async def _read(self) -> None:
         assert self.process.stderr is not None
         async for line in self.process.stderr:
+            self.said.append(line)
             self.complaints += b"Traceback" in line
 
     @property
