@@ -8,6 +8,7 @@
     * :exc:`MissingPartError`: a library is missing or broken; told once, and what needs it is left out.
     * :exc:`ServiceError`: the Realtime service is away; tried again for some seconds, and at the next wake.
         * :exc:`RefusedError`: it said no; trying again without a change is useless.
+            * :exc:`NotAllowedError`: it does not take this key or token; with another token it may.
     * :exc:`ProtocolError`: a message of the service lacks what it must have.
     * :exc:`RestartError`: the daemon was told to end and be started again; exit status 75, at which systemd does so.
     * :exc:`CommandError`: somebody sent a command that cannot be obeyed; answered, never fatal.
@@ -75,6 +76,10 @@ class RefusedError(ServiceError):
 
     def __init__(self, message: str, *, code: str = "refused") -> None:
         super().__init__(message, code=code)
+
+
+class NotAllowedError(RefusedError):
+    """The service does not let us in with what we signed in with."""
 
 
 class ProtocolError(VoicedError):

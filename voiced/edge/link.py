@@ -5,12 +5,14 @@ import logging
 import socket
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConcurrencyError, ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.protocol import State
 from websockets.proxy import get_proxy
 
 from voiced import __version__
@@ -41,6 +43,10 @@ class Patience:
     """From our close to the end of the connection."""
     ready_s: float = 10.0
     """For so long a connection made beforehand waits to be used."""
+    quiet_s: float = 2.0
+    """Without a byte for so long, the other side is asked whether it is there."""
+    silent_s: float = 6.0
+    """Without a byte for so long after that, it is not."""
 
 
 class RefusedUpgrade(Exception):  # noqa: N818 - an answer, which somebody else judges
@@ -71,11 +77,14 @@ class LinkOver(Exception):  # noqa: N818 - an end, which somebody else judges
 
 
 class Link:
-    """An open WebSocket."""
+    """An open WebSocket, which notices by itself that the other side is gone without a word."""
 
-    def __init__(self, connection: ClientConnection, tls: Resuming | None) -> None:
+    def __init__(self, connection: "_Connection", tls: Resuming | None, patience: Patience) -> None:
         self._connection = connection
         self._tls = tls
+        self._patience = patience
+        self._is_silent = False
+        self._watching = asyncio.create_task(self._watch(), name="watch the link")
 
     async def send(self, text: str) -> None:
         """Send one message.
@@ -87,7 +96,7 @@ class Link:
         try:
             await self._connection.send(text)
         except ConnectionClosed as exc:
-            raise _over(exc) from exc
+            raise self._over(exc) from exc
 
     async def receive(self) -> str:
         """Return the next message.
@@ -99,7 +108,7 @@ class Link:
         try:
             frame = await self._connection.recv()
         except ConnectionClosed as exc:
-            raise _over(exc) from exc
+            raise self._over(exc) from exc
         except ConcurrencyError as exc:
             raise LinkOver(None, "") from exc
         if self._tls is not None:  # what goes on from here has come by now
@@ -109,11 +118,37 @@ class Link:
 
     async def close(self) -> None:
         """Close with code 1000, and wait for the answer; does nothing if it is closed."""
+        self._watching.cancel()
         await self._connection.close()
 
     def abort(self) -> None:
         """Drop the connection at once."""
+        self._watching.cancel()
         self._connection.transport.abort()
+
+    async def _watch(self) -> None:
+        """Drop the connection once the other side is gone.
+
+        Whatever comes counts as a sign of life, since behind a long answer that a slow network brings a pong is late.
+        """
+        while self._connection.state is State.OPEN:
+            pieces = self._connection.pieces
+            await asyncio.sleep(self._patience.quiet_s)
+            if self._connection.pieces != pieces:
+                continue
+            asking = asyncio.create_task(self._ask(), name="ping")  # it may wait behind sound that cannot leave
+            await asyncio.sleep(self._patience.silent_s)
+            asking.cancel()
+            if self._connection.pieces == pieces and self._connection.state is State.OPEN:
+                self._is_silent = True
+                self._connection.transport.abort()
+
+    async def _ask(self) -> None:
+        with suppress(ConnectionClosed):
+            await self._connection.ping()
+
+    def _over(self, exc: ConnectionClosed) -> LinkOver:
+        return LinkOver(1011, "keepalive ping timeout") if self._is_silent else _over(exc)
 
 
 class Connector:
@@ -203,7 +238,8 @@ class Connector:
         self, there: Endpoint, headers: Mapping[str, str], tls: Resuming | None, made: ClientConnection | None = None
     ) -> Link:
         try:
-            return Link(await self._connect(there, headers, tls, made), tls)
+            connection = await self._connect(there, headers, tls, made)
+            return Link(cast("_Connection", connection), tls, self._patience)
         except InvalidStatus as exc:
             answer = exc.response
             raise RefusedUpgrade(
@@ -229,8 +265,8 @@ class Connector:
             max_queue=256,
             open_timeout=self._patience.connect_s,
             close_timeout=self._patience.close_s,
-            ping_interval=20,
-            ping_timeout=20,
+            ping_interval=None,  # the link asks sooner
+            create_connection=_Connection,
             logger=_wire,
             **encryption,
         )
@@ -256,6 +292,16 @@ class _Made:
     def drop(self) -> None:
         self._end.cancel()
         self._connection.transport.abort()
+
+
+class _Connection(ClientConnection):
+    """A connection that counts what comes."""
+
+    pieces = 0
+
+    def data_received(self, data: bytes) -> None:
+        self.pieces += 1
+        super().data_received(data)
 
 
 class _Connect(connect):

@@ -25,7 +25,7 @@ from voiced.core.realtime.settings import SessionSettings
 from voiced.edge.credentials import Credentials
 from voiced.edge.dialing import Names
 from voiced.edge.link import Connector, Link, LinkOver, Patience, RefusedUpgrade
-from voiced.errors import ProtocolError, RefusedError, ServiceError
+from voiced.errors import NotAllowedError, ProtocolError, RefusedError, ServiceError
 
 logger = logging.getLogger(__name__)
 
@@ -287,9 +287,8 @@ class RealtimeService:
 
         """
         there = self._there(model)
-        session = await self._connected(there)
+        session = await self._opened(there, settings)
         try:
-            await session.set_up(settings, self._refused.setdefault(there.url, {}))
             logger.info("Session %s with %s is open", session.session_id, there.describe())
             yield session
         finally:
@@ -316,18 +315,29 @@ class RealtimeService:
     def _there(self, model: str) -> Endpoint:
         return self._named(model) if model and self._named is not None else self._endpoint
 
-    async def _connected(self, there: Endpoint) -> RealtimeSession:
+    async def _opened(self, there: Endpoint, settings: SessionSettings) -> RealtimeSession:
         refused: Secret | None = None
         while True:
             secret = await self._credentials.secret(refused=refused)
             try:
-                link = await self._connector.to(there, there.headers(secret))
-            except RefusedUpgrade as no:
-                if no.status == 401 and secret is not None and secret.kind == "token" and refused is None:
-                    refused = secret  # revoked, or a role came since: once more with another one
-                    continue
-                raise refusal.http(there, secret, no.status, no.body, no.retry_after) from no
-            return RealtimeSession(there, secret, link, self._patience)
+                return await self._tried(there, secret, settings)
+            except NotAllowedError:
+                if secret is None or secret.kind != "token" or refused is not None:
+                    raise
+                refused = secret  # revoked, or a role came since: once more with another one
+
+    async def _tried(self, there: Endpoint, secret: Secret | None, settings: SessionSettings) -> RealtimeSession:
+        try:
+            link = await self._connector.to(there, there.headers(secret))
+        except RefusedUpgrade as no:
+            raise refusal.http(there, secret, no.status, no.body, no.retry_after) from no
+        session = RealtimeSession(there, secret, link, self._patience)
+        try:
+            await session.set_up(settings, self._refused.setdefault(there.url, {}))
+        except BaseException:
+            await session.close()
+            raise
+        return session
 
 
 def _about_settings(problem: ServiceProblem) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from voiced.core.realtime.endpoint import Endpoint, Secret
 from voiced.core.realtime.events import ANOTHER_ANSWER, ServiceProblem
 from voiced.core.redaction import redact
-from voiced.errors import RefusedError, ServiceError
+from voiced.errors import NotAllowedError, RefusedError, ServiceError
 
 _ROLES = {"voice-live": "Cognitive Services User"}
 """What the identity needs on the resource; everywhere else ``Cognitive Services OpenAI User``."""
@@ -105,7 +105,7 @@ def ended(
     return ServiceError(f"{host} ended the session ({said}).", code="closed")
 
 
-def _not_allowed(endpoint: Endpoint, secret: Secret | None, said: str, *, network: bool) -> RefusedError:
+def _not_allowed(endpoint: Endpoint, secret: Secret | None, said: str, *, network: bool) -> NotAllowedError:
     if secret is None:
         what, remedy = "wants a key", "set realtime.key_file, AZURE_OPENAI_API_KEY or OPENAI_API_KEY as it fits"
     elif secret.kind == "token":
@@ -119,7 +119,7 @@ def _not_allowed(endpoint: Endpoint, secret: Secret | None, said: str, *, networ
         what, remedy = "refused the key", "check OPENAI_API_KEY or realtime.key_file"
     if network:
         remedy += "; see also whether the resource's network rules admit this address"
-    return RefusedError(f"{endpoint.describe()} {what} ({said}); {remedy}.")
+    return NotAllowedError(f"{endpoint.describe()} {what} ({said}); {remedy}.")
 
 
 def _no_model(endpoint: Endpoint, said: str) -> RefusedError:
@@ -169,6 +169,7 @@ _RACES = frozenset(
         "item_truncate_invalid_item_id",
         "item_delete_invalid_item_id",
         "input_audio_buffer_commit_empty",
+        "unsupported_content_type",  # of an item without sound, which cannot be truncated
         ANOTHER_ANSWER,
     }
 )
