@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -111,3 +112,31 @@ async def until_done(events: AsyncIterator[ev.ServerEvent]) -> list[ev.ServerEve
         if isinstance(event, ev.ResponseDone):
             break
     return collected
+
+
+@dataclass
+class Issued:
+    token: str
+    expires_on: int = 2**40
+
+
+class Issuer:
+    """A sign-in service whose every identity has another token."""
+
+    def __init__(self) -> None:
+        self.identities = 0
+
+    def identity(self) -> "IssuedIdentity":
+        self.identities += 1
+        return IssuedIdentity(f"token-{self.identities}")
+
+
+@dataclass
+class IssuedIdentity:
+    token: str
+
+    async def get_token(self, *_scopes: str) -> Issued:
+        return Issued(self.token)
+
+    async def close(self) -> None:
+        """Nothing is open."""

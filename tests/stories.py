@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Literal
@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tests.fakes import Diary, InstantSpeaker, KeptLedger, Remembered, ScriptedEars, ScriptedEcho, ScriptedMicrophone
+from tests.lab.proxy import Proxy
 from tests.recordings import NOTES, SOUNDS, load, noise
 from voiced.app import Daemon
 from voiced.config import Config, ConversationConfig, DeviceConfig, MqttConfig
@@ -21,6 +22,7 @@ from voiced.core.prices import Prices
 from voiced.core.realtime.endpoint import endpoint
 from voiced.core.realtime.mending import Limits
 from voiced.edge.credentials import Credentials
+from voiced.edge.dialing import Names
 from voiced.edge.identity import Identity
 from voiced.edge.ledgerfile import load_prices
 from voiced.edge.link import Patience
@@ -145,16 +147,30 @@ async def at_home(
     new_identity: Callable[[], Identity] | None = None,
     memories: Memories | None = None,
     media: Media | None = None,
+    names: Names | None = None,
+    way: Proxy | None = None,
 ) -> AsyncIterator[Home]:
-    """A daemon at home; ``as_cloud``: the simulator stands where the configured endpoint would be."""
+    """A daemon at home.
+
+    ``as_cloud``: the simulator stands where the configured endpoint would be; ``names``: under a name that these know;
+    ``way``: what lies between the two.
+    """
     config = config or config_for_tests()
     microphone, ears, diary = ScriptedMicrophone(), ScriptedEars(), diary or Diary()
     speaker, settled = speaker or InstantSpeaker(), settled or Remembered()
     echo = echo or ScriptedEcho(full_duplex=config.audio.echo_cancellation == "off")
     secrets = Credentials(config.realtime, environment=environment or {}, new_identity=new_identity)
-    async with Simulator(scenario, record=record) as simulator, secrets as credentials:
-        url = simulator.url_for(provider)
-        cloud = config.realtime.model_copy(update={"endpoint": simulator.url} if as_cloud else {})
+    async with AsyncExitStack() as stack:
+        simulator = await stack.enter_async_context(Simulator(scenario, record=record))
+        credentials = await stack.enter_async_context(secrets)
+        url, address = simulator.url_for(provider), simulator.url
+        if way is not None:
+            way.target = simulator.port
+            await stack.enter_async_context(way)
+            address = f"ws://127.0.0.1:{way.port}"
+        if names is not None:
+            address = address.replace("127.0.0.1", "service.test")
+        cloud = config.realtime.model_copy(update={"endpoint": address} if as_cloud else {})
         where = endpoint(cloud, url=url)
         service = RealtimeService(
             where,
@@ -163,6 +179,7 @@ async def at_home(
             ca_file=cloud.ca_file,
             patience=patience,
             limits=limits,
+            names=names,
         )
         reports = Reports(broker=diary, config=config, machine=lambda: Load(1.0, 1.0, None), today=today)
         daemon = Daemon(

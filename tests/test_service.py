@@ -15,6 +15,7 @@ from tests.callers import (
     CREATED,
     SETTINGS,
     UPDATED,
+    Issuer,
     refused,
     scenario,
     server,
@@ -215,34 +216,6 @@ async def test_a_missing_or_broken_ca_file_is_named(tmp_path: Path, content: str
 
 
 # --- signing in -------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Issued:
-    token: str
-    expires_on: int = 2**40
-
-
-class Issuer:
-    """A sign-in service whose every identity has another token."""
-
-    def __init__(self) -> None:
-        self.identities = 0
-
-    def identity(self) -> "IssuedIdentity":
-        self.identities += 1
-        return IssuedIdentity(f"token-{self.identities}")
-
-
-@dataclass
-class IssuedIdentity:
-    token: str
-
-    async def get_token(self, *_scopes: str) -> Issued:
-        return Issued(self.token)
-
-    async def close(self) -> None:
-        """Nothing is open."""
 
 
 @pytest.mark.parametrize(("accepted", "attempts"), [("token-1", 1), ("token-2", 2), ("none", 2)])

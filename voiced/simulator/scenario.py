@@ -161,6 +161,8 @@ class Connection(_Part):
     refuse: Refusal | None = None
     refuse_settings: tuple[str, ...] = ()
     """Settings this connection does not know, for example ``session.reasoning``."""
+    voice_fixed: bool = False
+    """Whether the voice cannot be changed, as if the session had spoken already."""
     unnamed: bool = False
     """Whether a refusal of settings says neither which one it is about nor which event."""
     ends: End | None = None

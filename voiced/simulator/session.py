@@ -144,7 +144,8 @@ class Session:
     async def _update(self, event: Json) -> None:
         change = event["session"]
         try:
-            self._settings.update(change, voice_fixed=self._line.spoke, refused=self._connection.refuse_settings)
+            fixed = self._line.spoke or self._connection.voice_fixed
+            self._settings.update(change, voice_fixed=fixed, refused=self._connection.refuse_settings)
         except Wrong:
             if not self._connection.unnamed:
                 raise
