@@ -4,11 +4,11 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from voiced.core.evidence import Clip
 from voiced.core.frames import FRAME, SERVICE_RATE, Frame, Samples
-from voiced.core.ledger import Book, Entry
+from voiced.core.ledger import QUARTER_S, Book, Entry
 from voiced.core.mqtt.payloads import BrokerHealth, EchoHealth
 from voiced.core.playout import Drained, PlayoutEvent, Started
 from voiced.core.wake import NearMiss, Wake, WordRule
@@ -126,6 +126,9 @@ class KeptLedger:
 
     def add(self, entry: Entry) -> None:
         self.entries.append(entry)
+
+    def redate(self, quarters: int) -> None:
+        self.entries = [replace(entry, time=entry.time + quarters * QUARTER_S) for entry in self.entries]
 
 
 class InstantSpeaker:

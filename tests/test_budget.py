@@ -100,6 +100,23 @@ async def test_a_conversation_is_booked_as_the_simulator_booked_it(tmp_path: Pat
             assert usage(home) == published
 
 
+async def test_what_was_spent_before_the_clock_was_right_counts_today() -> None:
+    """A machine without a clock of its own starts in the past; the network sets it behind the first conversation."""
+    wall = Wall()
+    right, wall.now = wall.now, wall.now - timedelta(days=400)
+    caps = budget(usd_per_day=0.0001)
+    ledger = KeptLedger()
+    home_of = at_home(config=caps, prices=PRICES, today=wall, zone=BERLIN, ledger=ledger, since_boot=lambda: 60.0)
+    async with home_of as home:
+        assert (await home.command("command/ask", "What time is it?"))["ok"]
+        await home.until_idle()
+        await home.until_told("error", "event/error")
+        wall.now = right
+        assert (await home.command("command/ask", "And now?"))["error"]["code"] == "unavailable"
+        assert usage(home)["cost"]["today"] == simulators_book(home) / NANO
+    assert {entry.time for entry in ledger.entries} == {right.timestamp()}
+
+
 async def test_a_spent_day_refuses_everything_until_midnight() -> None:
     wall = Wall()
     async with at_home(config=budget(usd_per_day=0.0001), prices=PRICES, today=wall, zone=BERLIN) as home:

@@ -49,7 +49,13 @@ class Entra:
     def __post_init__(self) -> None:
         self.holds.set()
 
+    set_by: float = 0.0
+    """By how much the clock on the wall is wrong; identities go by it."""
+
     def clock(self) -> float:
+        return self.now + self.set_by
+
+    def since_boot(self) -> float:
         return self.now
 
     def identity(self) -> "FakeIdentity":
@@ -72,9 +78,9 @@ class FakeIdentity:
         entra.scopes.extend(scopes)
         if entra.fails:
             raise entra.fails.pop(0)
-        if self.held is None or self.held.expires_on - entra.now < 300:
+        if self.held is None or self.held.expires_on - entra.clock() < 300:
             entra.issued += 1
-            self.held = Token(f"token-{entra.issued}", int(entra.now) + entra.lifetime_s)
+            self.held = Token(f"token-{entra.issued}", int(entra.clock()) + entra.lifetime_s)
         return self.held
 
     async def close(self) -> None:
@@ -88,6 +94,7 @@ def made(entra: Entra | None = None, environment: Mapping[str, str] | None = Non
         environment=environment or {},
         new_identity=entra.identity,
         clock=entra.clock,
+        since_boot=entra.since_boot,
     )
 
 
@@ -190,6 +197,20 @@ async def test_a_token_about_to_end_is_not_shown_any_more() -> None:
         await credentials.warm()
         entra.now += 3600 - 15
         assert await credentials.secret() == Secret("token", "token-2")
+
+
+@pytest.mark.parametrize("set_by", [-50 * 365 * 86_400.0, -7 * 3600.0, 7 * 3600.0])
+async def test_a_clock_that_is_set_makes_no_token_live_longer(set_by: float) -> None:
+    """Set forward, it is renewed early; set back, at its real end, although the identity's own cache knows better."""
+    entra = Entra()
+    async with made(entra) as credentials:
+        await credentials.warm()
+        entra.set_by = set_by
+        assert await credentials.secret() == Secret("token", "token-2" if set_by > 0 else "token-1")
+        entra.now += 3301
+        await credentials.warm()
+        assert await credentials.secret() == Secret("token", "token-3" if set_by > 0 else "token-2")
+    assert entra.identities == entra.closed == (1 if set_by > 0 else 2)
 
 
 async def test_warming_up_fetches_nothing_where_there_is_a_key() -> None:

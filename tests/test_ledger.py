@@ -263,6 +263,20 @@ def test_a_clock_that_was_in_another_year_does_not_lock_the_house() -> None:
     assert book.totals.nano == 50 * NANO
 
 
+def test_what_this_run_booked_moves_with_the_clock_and_what_was_there_before_does_not() -> None:
+    """Booted in the past, set by NTP: today's money is today's."""
+    before = spent((NOON, 1.0))
+    book = Book(since=0.0, nano=before.nano, seconds=before.seconds)
+    past = NOON - timedelta(days=200)
+    book.add(Entry(time=past.timestamp(), session="s", kind="span", seconds=60.0, nano=2 * NANO))
+    day = (day_start(NOON), day_start(NOON) + timedelta(days=1), NOON)
+    assert (book.spent(*day), book.open_s(*day)) == (NANO, 0.0)
+    book.redate(200 * 96)
+    assert (book.spent(*day), book.open_s(*day)) == (3 * NANO, 60.0)
+    book.redate(-200 * 96)  # and set back again
+    assert (book.spent(*day), book.open_s(*day)) == (NANO, 0.0)
+
+
 def test_a_clock_set_back_by_days_forgives_nothing_within_the_month() -> None:
     book = spent((NOON, 1.0))
     assert may_open(book, Caps(usd_per_month=1), NOON - timedelta(days=15)) is not None

@@ -72,6 +72,28 @@ def test_what_is_read_again_is_the_book(tmp_path: Path, written: list[Entry]) ->
     assert again.since == ledger.book.since
 
 
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(entries() | st.integers(-1000, 1000), max_size=8), st.lists(entries() | st.integers(-9, 9), max_size=8))
+def test_a_clock_that_is_set_dates_the_file_as_the_book(
+    tmp_path: Path, first: list[Entry | int], second: list[Entry | int]
+) -> None:
+    """In two runs; what the first one wrote stays as it is in the second."""
+    path = tmp_path / f"{os.urandom(8).hex()}.sqlite"
+    for run in (first, second):
+        with LedgerFile(path) as ledger:
+            for each in run:
+                if isinstance(each, int):
+                    ledger.book.redate(each)
+                    ledger.redate(each)
+                else:
+                    ledger.book.add(each)
+                    ledger.add(each)
+        again = reread(path)
+        assert {when: nano for when, nano in again.nano.items() if nano} == {
+            when: nano for when, nano in ledger.book.nano.items() if nano
+        }
+
+
 def test_nothing_confirmed_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "state" / "ledger.sqlite"
     kept = 0

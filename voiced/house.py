@@ -33,7 +33,7 @@ from voiced.edge.broker import MqttBroker
 from voiced.edge.clips import ClipFolder
 from voiced.edge.credentials import Credentials
 from voiced.edge.ledgerfile import LedgerFile, load_prices
-from voiced.edge.machine import give_back, load_meter, local_zone
+from voiced.edge.machine import give_back, load_meter, local_zone, since_boot
 from voiced.edge.mediafile import MediaFiles
 from voiced.edge.memoryfile import MemoryFile
 from voiced.edge.models import find_models
@@ -160,7 +160,7 @@ async def opened(
                 past=parts.enter_context(SettingsFile(state / "turns.json", "turns")),
                 resampler=Resampler,
                 clock=time.monotonic,
-                means=Means(ledger=book, prices=prices, zone=local_zone(environ)),
+                means=Means(ledger=book, prices=prices, zone=local_zone(environ), since_boot=since_boot),
                 media=MediaFiles(config.mqtt.media),
                 supervised=restarts,
                 clips=clips if config.wake.clips else None,

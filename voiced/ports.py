@@ -333,6 +333,9 @@ class Ledger(Protocol):
     def add(self, entry: Entry) -> None:
         """Keep an entry; does not wait."""
 
+    def redate(self, quarters: int) -> None:
+        """Date what was added so far so many quarters of an hour later, as the book does; does not wait."""
+
 
 class Speech(Protocol):
     """Decides whether a frame may hold speech."""

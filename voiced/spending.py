@@ -46,6 +46,8 @@ class Means:
     prices: Prices
     zone: tzinfo
     """Whose days and months count."""
+    since_boot: Clock
+    """Seconds by a clock that nobody can set, and that does not stop when the machine sleeps."""
 
 
 class Spending:
@@ -66,6 +68,7 @@ class Spending:
         self._book = means.ledger.book
         self._prices = means.prices
         self._zone = means.zone
+        self._since_boot = means.since_boot
         self._reports = reports
         self._clock = clock
         self._uplink = uplink
@@ -74,6 +77,7 @@ class Spending:
         self._before = self._session
         self._told: payloads.Usage | None = None
         self._spent = False
+        self._booted = self._wall_booted()
 
     # --- what happens -------------------------------------------------------------------------------------------------
 
@@ -199,7 +203,18 @@ class Spending:
     # --- booking ------------------------------------------------------------------------------------------------------
 
     def _now(self) -> datetime:
+        """Return the time of day, with what was booked before dated by the same clock."""
+        set_by = self._wall_booted() - self._booted
+        if quarters := round(set_by / ledger.QUARTER_S):
+            logger.info("the clock was set by %+.2f h; what was spent since the start is dated anew", set_by / 3600)
+            self._booted += quarters * ledger.QUARTER_S
+            self._book.redate(quarters)
+            self._ledger.redate(quarters)
         return self._reports.today().astimezone(self._zone)
+
+    def _wall_booted(self) -> float:
+        """Return when the machine was started by the clock on the wall, which changes only when that is set."""
+        return self._reports.today().timestamp() - self._since_boot()
 
     def _cost(self, event: wire.ResponseDone | wire.InputTranscript, session: _Session) -> tuple[int | None, bool]:
         if isinstance(event, wire.ResponseDone):

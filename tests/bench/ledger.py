@@ -119,11 +119,15 @@ class Life:
         reports = Reports(broker=Diary(), config=config, machine=lambda: Load(1.0, 1.0, None), today=lambda: self.now)
         self.spending = Spending(
             config=config,
-            means=Means(ledger=self.ledger, prices=PRICES, zone=ZONE),
+            means=Means(ledger=self.ledger, prices=PRICES, zone=ZONE, since_boot=self._asleep),
             reports=reports,
             clock=lambda: self.ticks,
             uplink=Uplink(),
         )
+
+    def _asleep(self) -> float:
+        """Steps of the clock look like sleep: the worse case, in which nothing is dated anew."""
+        return self.now.timestamp()
 
     def lead(self, visits: int) -> None:
         """Come by so often, with pauses, and with steps of the clock."""

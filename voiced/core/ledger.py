@@ -68,6 +68,8 @@ class Book:
     seconds: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     """Seconds of open sessions by quarter of an hour."""
     last_session: str = ""
+    run: dict[int, tuple[int, float]] = field(default_factory=dict)
+    """What :meth:`add` took of both, by quarter of an hour: dated by the clock of this run, which may be set."""
 
     def add(self, entry: Entry) -> None:
         """Take an entry."""
@@ -82,12 +84,25 @@ class Book:
         elif entry.kind == "span":
             totals.turns += entry.turns
             totals.uploaded_s += entry.uploaded_s
-            self.seconds[quarter(entry.time)] += entry.seconds
             if entry.session != self.last_session:
                 totals.sessions += 1
                 self.last_session = entry.session
         totals.nano += entry.nano or 0
-        self.nano[quarter(entry.time)] += entry.nano or 0
+        when, seconds = quarter(entry.time), entry.seconds if entry.kind == "span" else 0.0
+        self.nano[when] += entry.nano or 0
+        self.seconds[when] += seconds
+        nano, open_s = self.run.get(when, (0, 0.0))
+        self.run[when] = (nano + (entry.nano or 0), open_s + seconds)
+
+    def redate(self, quarters: int) -> None:
+        """Date what this run has added so many quarters of an hour later: the clock on the wall was set."""
+        for when, (nano, seconds) in self.run.items():
+            self.nano[when] -= nano
+            self.seconds[when] -= seconds
+        self.run = {when + quarters: sums for when, sums in self.run.items()}
+        for when, (nano, seconds) in self.run.items():
+            self.nano[when] += nano
+            self.seconds[when] += seconds
 
     def spent(self, start: datetime, end: datetime, now: datetime) -> int:
         """Return nano-dollars spent from ``start`` to ``end``, also what is dated up to a day after ``now``."""

@@ -68,17 +68,25 @@ class _Event:
 
 
 class Outgoing:
-    """The queue before the broker. ``now`` is monotonic seconds, ``today`` the time of day in seconds since 1970.
+    """The queue before the broker. ``now`` is monotonic seconds: a clock on the wall that is set makes nothing old.
 
     Args:
         bounds: Of finished turns.
         forget: Called with the id of a turn that is confirmed, or dropped.
         kept: Turns that an earlier run left, oldest first.
+        now: As the run begins.
+        today: The time of day then, in seconds since 1970, by which the age of ``kept`` is told.
 
     """
 
     def __init__(
-        self, bounds: Bounds = Bounds(), *, forget: Callable[[str], None] = lambda _: None, kept: Iterable[Parcel] = ()
+        self,
+        bounds: Bounds = Bounds(),
+        *,
+        forget: Callable[[str], None] = lambda _: None,
+        kept: Iterable[Parcel] = (),
+        now: float = 0.0,
+        today: float = 0.0,
     ) -> None:
         self._bounds = bounds
         self._forget = forget
@@ -86,6 +94,7 @@ class Outgoing:
         self._waiting: dict[str, None] = {}  # topics whose latest value is to be sent, in order
         self._events: deque[_Event] = deque()
         self._parcels: dict[str, Parcel] = {}  # all that are not confirmed, oldest first
+        self._born: dict[str, float] = {}
         self._unsent: deque[tuple[int, str]] = deque()
         self._bytes = 0
         self._flying: dict[int, Sending] = {}
@@ -93,7 +102,8 @@ class Outgoing:
         self.dropped_events = 0
         self.dropped_turns = 0
         for parcel in kept:
-            self._take(parcel)
+            age_s = max(0.0, today - parcel.time) if parcel.time > SANE_TIME else 0.0
+            self._take(parcel, now - age_s)
 
     @property
     def turns(self) -> int:
@@ -128,23 +138,23 @@ class Outgoing:
         self._number += 1
         self._events.append(_Event(self._number, now, sending))
 
-    def deliver(self, parcel: Parcel) -> None:
+    def deliver(self, parcel: Parcel, now: float) -> None:
         """Send a finished turn, and again until the broker has confirmed it."""
         if parcel.id not in self._parcels:
-            self._take(parcel)
-        self.tidy(parcel.time)
+            self._take(parcel, now)
+        self.tidy(now)
 
-    def tidy(self, today: float) -> None:
+    def tidy(self, now: float) -> None:
         """Drop what is too old or too much; the oldest go first."""
         while len(self._events) > EVENTS_KEPT:
             self._events.popleft()
             self.dropped_events += 1
         while self._parcels:
-            oldest = next(iter(self._parcels.values()))
-            is_old = oldest.time > SANE_TIME and today - oldest.time > self._bounds.age_s
+            oldest = next(iter(self._parcels))
+            is_old = now - self._born[oldest] > self._bounds.age_s
             if not is_old and len(self._parcels) <= self._bounds.turns and self._bytes <= TURN_BYTES:
                 return
-            self._remove(oldest.id)
+            self._remove(oldest)
             self.dropped_turns += 1
 
     # --- sending ------------------------------------------------------------------------------------------------------
@@ -156,11 +166,11 @@ class Outgoing:
         ahead = {parcel: number for number, parcel in self._unsent}
         self._unsent = deque((ahead.get(parcel, 0), parcel) for parcel in self._parcels if parcel not in flying)
 
-    def next(self, now: float, today: float, *, window: int = WINDOW) -> Sending | None:
+    def next(self, now: float, *, window: int = WINDOW) -> Sending | None:
         """Return what is to be sent now; ``None``: nothing, or ``window`` messages are not confirmed yet."""
         if len(self._flying) >= window:
             return None
-        self.tidy(today)
+        self.tidy(now)
         return self._value(now) or self._event(now)
 
     def sent(self, number: int, sending: Sending) -> None:
@@ -190,15 +200,17 @@ class Outgoing:
         """Forget what is on its way: the link does, too, and the turns among it are sent again."""
         self._flying.clear()
 
-    def _take(self, parcel: Parcel) -> None:
+    def _take(self, parcel: Parcel, born: float) -> None:
         self._number += 1
         self._parcels[parcel.id] = parcel
+        self._born[parcel.id] = born
         self._unsent.append((self._number, parcel.id))
         self._bytes += len(parcel.payload)
 
     def _remove(self, parcel: str) -> None:
         gone = self._parcels.pop(parcel, None)
         if gone is not None:
+            del self._born[parcel]
             self._bytes -= len(gone.payload)
             self._forget(parcel)
 

@@ -74,6 +74,8 @@ class MqttBroker:
             Bounds(turns=config.outbox_turns, age_s=config.outbox_days * 86_400),
             forget=self._delivered,
             kept=outbox.kept if outbox is not None else (),
+            now=clock(),
+            today=time.time(),
         )
         self._discovery = discovery
         self._withdrawn = withdrawn
@@ -167,7 +169,7 @@ class MqttBroker:
         kept = Parcel(parcel, self._topics.own(topic), payload, time.time())
         if self._outbox is not None:
             self._outbox.keep(kept)
-        self._outgoing.deliver(kept)
+        self._outgoing.deliver(kept, self._clock())
         self._pump()
 
     def shout(self, topic: str, payload: str) -> bool:
@@ -246,11 +248,11 @@ class MqttBroker:
     def _pump(self) -> None:
         """Send what waits, as far as the window lets it."""
         while self._connected:
-            sending = self._outgoing.next(self._clock(), time.time(), window=self._window)
+            sending = self._outgoing.next(self._clock(), window=self._window)
             if sending is None:
                 return
             self._send(sending)
-        self._outgoing.tidy(time.time())
+        self._outgoing.tidy(self._clock())
 
     def _send(self, sending: Sending) -> None:
         try:

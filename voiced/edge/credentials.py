@@ -17,6 +17,7 @@ from typing import Self
 from voiced.config import RealtimeConfig
 from voiced.core.realtime.endpoint import Secret
 from voiced.edge.identity import AccessToken, Identity, azure_errors, entra_code, identity, is_unreachable, tried
+from voiced.edge.machine import since_boot
 from voiced.errors import RefusedError, ServiceError
 
 logger = logging.getLogger(__name__)
@@ -54,13 +55,15 @@ class Credentials:
         environment: Mapping[str, str] | None = None,
         new_identity: Callable[[], Identity] | None = None,
         clock: Callable[[], float] = time.time,
+        since_boot: Callable[[], float] = since_boot,
     ) -> None:
         self._config = realtime
         self._environment = os.environ if environment is None else environment
         self._new_identity = new_identity or partial(identity, self._environment)
-        self._clock = clock
+        self._clock, self._since_boot = clock, since_boot
         self._identity: Identity | None = None
         self._token: AccessToken | None = None
+        self._until = 0.0  # seconds since the machine started
         self._fetching = asyncio.Lock()
         self._warned = False
 
@@ -75,6 +78,9 @@ class Credentials:
     async def close(self) -> None:
         """Forget the token and close the identity's sockets."""
         self._token = None
+        await self._leave_identity()
+
+    async def _leave_identity(self) -> None:
         identity, self._identity = self._identity, None
         if identity is not None:
             await identity.close()
@@ -146,8 +152,10 @@ class Credentials:
         return self._config.auth == "entra" or (azure and self._config.auth == "auto")
 
     def _left(self) -> float:
-        """Return for how many seconds the token holds."""
-        return 0.0 if self._token is None else self._token.expires_on - self._clock()
+        """Return for how many seconds the token holds: a clock that is set makes it older, never younger."""
+        if self._token is None:
+            return 0.0
+        return min(self._token.expires_on - self._clock(), self._until - self._since_boot())
 
     def _shown(self) -> Secret:
         assert self._token is not None  # noqa: S101 - whoever asks has looked, or has just fetched it
@@ -156,7 +164,7 @@ class Credentials:
     async def _renew(self) -> None:
         async with self._fetching:  # whoever comes second finds what the first one fetched
             if self._left() < RENEW_S:
-                self._token = await self._fetch()
+                await self._take()
 
     async def _another(self, refused: Secret | None) -> Secret:
         """Return a token that holds and is not the refused one."""
@@ -164,8 +172,20 @@ class Credentials:
             if self._token is not None and refused is not None and self._token.token == refused.value:
                 await self.close()  # only a new identity has no cache that would hand out the same token again
             if self._left() <= SPARE_S:
-                self._token = await self._fetch()
+                await self._take()
             return self._shown()
+
+    async def _take(self) -> None:
+        """Fetch another token than the one that ends."""
+        before = self._token
+        taken = await self._fetch()
+        if before is not None and taken.token == before.token:
+            # The identity's cache goes by the clock on the wall, which was set back: only a new one asks.
+            await self._leave_identity()
+            taken = await self._fetch()
+        until = self._since_boot() + taken.expires_on - self._clock()
+        self._until = min(until, self._until) if before is not None and taken.token == before.token else until
+        self._token = taken
 
     async def _fetch(self) -> AccessToken:
         try:

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -56,6 +56,7 @@ CREATE TABLE IF NOT EXISTS entries (
 CREATE TABLE IF NOT EXISTS about (since REAL NOT NULL) STRICT;
 """
 _INSERT = f"INSERT INTO entries ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - names of ours
+_REDATE = "UPDATE entries SET time = time + ? WHERE id > ?"
 
 _TOTALS = """
 SELECT
@@ -87,8 +88,10 @@ class LedgerFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._news: queue.SimpleQueue[Entry | threading.Event | None] = queue.SimpleQueue()
+        self._news: queue.SimpleQueue[Entry | int | threading.Event | None] = queue.SimpleQueue()
         self._waiting: deque[Entry] = deque()
+        self._earlier = 0  # entries that were there before this run
+        self._quarters = 0  # by which those of this run that are written have to be dated anew
         self._line: sqlite3.Connection | None = None
         self._thread = threading.Thread(target=self._write, name="ledger", daemon=True)
         self.book = Book(since=time.time())
@@ -121,6 +124,10 @@ class LedgerFile:
         """Keep an entry; does not wait."""
         self._news.put(entry)
 
+    def redate(self, quarters: int) -> None:
+        """Date what was added so far so many quarters of an hour later; does not wait."""
+        self._news.put(quarters)
+
     def written(self, timeout_s: float) -> bool:
         """Wait until all entries added so far are on the disk; return whether they are."""
         reached = threading.Event()
@@ -140,6 +147,7 @@ class LedgerFile:
             line.execute(f"PRAGMA user_version = {VERSION}")
             line.execute("INSERT INTO about SELECT ? WHERE NOT EXISTS (SELECT * FROM about)", (time.time(),))
             self.book = _read(line)
+            (self._earlier,) = line.execute("SELECT COALESCE(MAX(id), 0) FROM entries").fetchone()
         except BaseException:
             line.close()
             raise
@@ -168,7 +176,7 @@ class LedgerFile:
         reached: list[threading.Event] = []
         while True:
             try:
-                news = self._news.get(timeout=RETRY_S if self._waiting else None)
+                news = self._news.get(timeout=RETRY_S if self._waiting or self._quarters else None)
             except queue.Empty:
                 news = threading.Event()  # nobody waits for it: only another attempt
             is_last = self._sort(news, reached)
@@ -185,24 +193,28 @@ class LedgerFile:
         if self._waiting:
             logger.error("%d entries of the ledger are lost: %s", len(self._waiting), self.problem)
 
-    def _sort(self, news: Entry | threading.Event | None, reached: list[threading.Event]) -> bool:
+    def _sort(self, news: Entry | int | threading.Event | None, reached: list[threading.Event]) -> bool:
         if isinstance(news, Entry):
             self._waiting.append(news)
             if len(self._waiting) > WAITING:
                 self._waiting.popleft()
                 self.lost += 1
+        elif isinstance(news, int):
+            self._quarters += news
+            self._waiting = deque(replace(entry, time=entry.time + news * QUARTER_S) for entry in self._waiting)
         elif news is not None:
             reached.append(news)
         return news is None
 
     def _save(self) -> None:
         """Write all that waits in one transaction, or leave it waiting."""
-        if not self._waiting:
+        if not self._waiting and not self._quarters:
             return
         try:
             line = self._line or self._reopened()
             line.execute("BEGIN IMMEDIATE")
             try:
+                line.execute(_REDATE, (self._quarters * QUARTER_S, self._earlier))
                 line.executemany(_INSERT, [_row(entry) for entry in self._waiting])
                 line.execute("COMMIT")
             except BaseException:
@@ -213,12 +225,14 @@ class LedgerFile:
             self._refused(exc)
             return
         self._waiting.clear()
+        self._quarters = 0
         if self.problem is not None:
             logger.info("the ledger %s is written again", self._path)
             self.problem = None
 
     def _reopened(self) -> sqlite3.Connection:
-        book = self.book  # its owner counts on in it; what the file holds besides counts from the next start on
+        # Its owner counts on in the book; what the file holds besides counts from the next start on.
+        book, self._quarters = self.book, 0
         self._open()
         self.book = book
         assert self._line is not None  # noqa: S101 - just opened

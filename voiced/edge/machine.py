@@ -32,6 +32,11 @@ def local_zone(environ: Mapping[str, str]) -> tzinfo:
         return UTC
 
 
+def since_boot() -> float:
+    """Return seconds since the machine started, also those it slept: a clock that nobody can set."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def load_meter() -> Callable[[], Load]:
     """Return a function that tells the load of this process since it was last asked."""
     last = (time.monotonic(), time.process_time())
