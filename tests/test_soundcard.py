@@ -1,5 +1,8 @@
 """Microphone and speaker on a real PulseAudio through real ALSA and PortAudio; and what happens when they go away."""
 
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,6 +19,21 @@ from voiced.core.likeness import best_match
 from voiced.edge.microphone import FrameCutter, pauses
 from voiced.edge.resample import resample
 from voiced.errors import DeviceError
+
+STANDING_STILL = """
+from voiced.edge.soundcard import Soundcard
+
+gave_up = []
+card = Soundcard(gave_up.append)
+with card.limit(1.0, "a call"):
+    print("calling", flush=True)
+    card._ended.wait(0.1)
+    seen = card._awake
+    while card._awake < seen + 0.5:
+        card._ended.wait(0.05)
+print("gave up:", gave_up)
+card.close()
+"""
 
 # --- names and choices ------------------------------------------------------------------------------------------------
 
@@ -324,6 +342,17 @@ def test_a_sound_system_that_hangs_ends_the_process(beds: Beds, which: str) -> N
             assert probe.end() == 75
         finally:
             hung.thaw()
+
+
+def test_a_machine_that_stands_still_is_no_sound_system_that_hangs() -> None:
+    """Stopped for two seconds in the middle of a call that may take one."""
+    with subprocess.Popen([sys.executable, "-c", STANDING_STILL], stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout
+        assert program.stdout.readline() == "calling\n"
+        program.send_signal(signal.SIGSTOP)
+        time.sleep(2.0)  # the fault itself is a time
+        program.send_signal(signal.SIGCONT)
+        assert program.stdout.readline() == "gave up: []\n"
 
 
 def test_a_short_pause_of_the_sound_system_is_survived(beds: Beds) -> None:

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import sys
+import threading
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -59,7 +60,14 @@ def _run(options: argparse.Namespace) -> int:
         async with house.opened(config, os.environ) as home:
             await house.live(home, supervisor)
 
-    console.until_stopped(run)
+    threading.excepthook = house.thread_failed
+    try:
+        console.until_stopped(run)
+    except (MemoryError, RuntimeError) as exc:
+        if not house.is_exhausted(exc):
+            raise
+        logger.critical("%s", house.EXHAUSTED)
+        return 1
     return 0
 
 

@@ -31,7 +31,8 @@ class Keeper:
         self.notices: list[str] = []
         self._folder = folder
         self._log = folder / "daemon.log"
-        self._environ = dict(environ)
+        self.environ = dict(environ)
+        """What the next one is started with."""
         self._process: subprocess.Popen[bytes] | None = None
         self._fed = 0.0
         self._wanted = False
@@ -72,16 +73,15 @@ class Keeper:
         """Whether it has said so since it was started last."""
         return self.is_alive and self.ready_at > 0
 
-    def start(self, **environ: str) -> None:
+    def start(self) -> None:
         """Start it, and keep it."""
         self._wanted = True
-        self._environ |= environ
         self.ready_at, self.status, self._fed = 0.0, "", time.monotonic() + 20
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "voiced", "run", "-c", str(self._folder / "config.toml")],
                 env={
-                    **self._environ,
+                    **self.environ,
                     "NOTIFY_SOCKET": str(self._folder / "notify"),
                     "WATCHDOG_USEC": str(int(WATCHDOG_S * 1e6)),
                     "STATE_DIRECTORY": str(self._folder / "state"),

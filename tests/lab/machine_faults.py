@@ -3,12 +3,15 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import subprocess
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from tests.lab.faults import every, fault
 from tests.lab.lab import ROOM, Act, Lab
@@ -55,6 +58,60 @@ def _killed(state: str) -> Act:
 
 
 every("process", STATES, _killed)
+
+
+@asynccontextmanager
+async def _in_trouble(lab: Lab, trouble: str) -> AsyncIterator[None]:
+    """Have the daemon in the middle of mending something."""
+    if trouble == "Connecting":
+        lab.next_connection(accept_delay_ms=25_000)
+        await lab.neighbour.send(f"{ROOM}/command/listen", "")
+        await lab.until_state("Connecting")
+        yield
+        return
+    if trouble == "Microphone_gone":
+        await asyncio.to_thread(lab.bed.microphone.unplug)
+        await lab.until(lambda: "microphone" in lab.keeper.status, "missed")
+    else:
+        await lab.broker_line.shut()
+        await lab.noticed("MQTT broker .* was lost|no MQTT broker")
+    try:
+        yield
+    finally:
+        if trouble == "Microphone_gone":
+            await asyncio.to_thread(lab.bed.microphone.plug)
+        else:
+            await lab.broker_line.open()
+
+
+TROUBLES = ("Connecting", "Microphone_gone", "Broker_gone")
+
+
+def _ended_in_trouble(how: str) -> Callable[[str], Act]:
+    def make(trouble: str) -> Act:
+        async def ended(lab: Lab) -> str:
+            lab.expected_end = True
+            async with _in_trouble(lab, trouble):
+                ends = len(lab.keeper.ends)
+                lab.break_now()
+                if how == "kill_9":
+                    lab.keeper.send(signal.SIGKILL)
+                    await lab.until(lambda: len(lab.keeper.ends) > ends, "it ended")
+                elif (status := await lab.keeper.stop()) != 0:
+                    raise AssertionError(f"it ended with {status}")
+                else:
+                    lab.keeper.start()
+                lab.detected_s = asyncio.get_running_loop().time() - lab.began
+            return ""
+
+        ended.__name__ = how
+        return ended
+
+    return make
+
+
+every("process", TROUBLES, _ended_in_trouble("sigterm"))
+every("process", TROUBLES, _ended_in_trouble("kill_9"))
 
 
 @fault("process")
@@ -194,6 +251,55 @@ async def model_corrupt(lab: Lab) -> str:
         config.write_text(right)
     lab.keeper.start()
     return ""
+
+
+def _memory_ends(state: str) -> Act:
+    async def memory_ends(lab: Lab) -> str:
+        """Not a page more than now: it may go on with what it has, or end with a sentence, and is started again."""
+        if state != "Idle":
+            await lab.conversing(state)
+        lab.expected_end = True
+        process, ends = psutil.Process(lab.keeper.pid), len(lab.keeper.ends)
+        sizes = Path(f"/proc/{process.pid}/status").read_text()  # noqa: ASYNC240 - no disk
+        data = 1024 * int(sizes.partition("VmData:")[2].split()[0])
+        lab.break_now()
+        process.rlimit(resource.RLIMIT_DATA, (data, resource.RLIM_INFINITY))
+        for _ in range(5):
+            if lab.keeper.ends[ends:] or not await lab.answered():
+                break
+        if lab.keeper.ends[ends:]:
+            await lab.noticed("out of memory")
+        elif lab.keeper.pid == process.pid:
+            process.rlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        return "the conversation" if lab.keeper.ends[ends:] else ""
+
+    return memory_ends
+
+
+every("load", ("Idle", "Responding"), _memory_ends)
+
+
+@fault("load")
+async def killed_for_its_memory(lab: Lab) -> str:
+    """The kernel ends it at the limit of its control group, as ``MemoryMax=`` does."""
+    groups = Path("/sys/fs/cgroup/memory")
+    if os.geteuid() != 0 or not (groups / "memory.limit_in_bytes").exists():
+        return "not tried: needs root and a memory controller"
+    group = groups / f"voiced-lab-{os.getpid()}"
+    group.mkdir()
+    lab.expected_end = True
+    ends = len(lab.keeper.ends)
+    try:
+        (group / "memory.limit_in_bytes").write_text(str(64 << 10))
+        (group / "cgroup.procs").write_text(str(lab.keeper.pid))
+        lab.break_now()
+        await lab.neighbour.send(f"{ROOM}/command/ask", json.dumps({"text": "What time is it?"}))
+        await lab.until(lambda: lab.keeper.ends[ends:] == [-signal.SIGKILL], "the kernel kills it")
+        lab.detected_s = asyncio.get_running_loop().time() - lab.began
+    finally:
+        await lab.until(lambda: not (group / "cgroup.procs").read_text(), "an empty group")
+        group.rmdir()
+    return "the conversation"
 
 
 @fault("load")

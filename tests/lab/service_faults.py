@@ -1,16 +1,15 @@
 """The service and the way to it."""
 
-import asyncio
 import json
 from typing import Any
 
-from tests.lab.faults import every, fault
+from tests.lab.faults import fault
 from tests.lab.lab import Act, Lab
 from voiced.simulator import Refusal
 from voiced.simulator.scenario import Abort, Close, ErrorEvent, Expire, Failed, Incomplete, Stall
 
 
-async def _ask(lab: Lab, pattern: str, patience_s: float = 45.0) -> str:
+async def ask(lab: Lab, pattern: str, patience_s: float = 45.0) -> str:
     """Ask, and wait until the log says what went wrong with it."""
     async with lab.asking():
         await lab.noticed(pattern, patience_s)
@@ -28,13 +27,13 @@ async def _sockets(lab: Lab) -> list[Any]:
 async def service_refuses_connections(lab: Lab) -> str:
     """Nothing listens there."""
     await lab.service_line.shut()
-    return await _ask(lab, "Nothing listens|hung up")
+    return await ask(lab, "Nothing listens|hung up")
 
 
 def _refused(status: int, code: str) -> Act:
     async def service_says(lab: Lab) -> str:
         lab.next_connection(refuse=Refusal(status=status, code=code, message="No."))
-        return await _ask(lab, rf"HTTP {status}")
+        return await ask(lab, rf"HTTP {status}")
 
     service_says.__name__ = f"service_says_{status}"
     return service_says
@@ -48,14 +47,14 @@ for _status, _code in ((401, "401"), (403, "403"), (404, "DeploymentNotFound"), 
 async def service_refuses_after_the_upgrade(lab: Lab) -> str:
     """As OpenAI does it: an error event, and a close."""
     lab.next_connection(refuse=Refusal(close_code=3000, code="invalid_api_key", message="Wrong key."))
-    return await _ask(lab, "refused the key|wants a key")
+    return await ask(lab, "refused the key|wants a key")
 
 
 @fault("service")
 async def service_resets_at_the_upgrade(lab: Lab) -> str:
     """A balancer with nobody behind it."""
     lab.next_connection(abort=True)
-    return await _ask(lab, "hung up|WebSocket|broke")
+    return await ask(lab, "hung up|WebSocket|broke")
 
 
 @fault("service")
@@ -71,21 +70,21 @@ async def service_takes_three_seconds_to_answer(lab: Lab) -> str:
 async def service_never_answers_the_upgrade(lab: Lab) -> str:
     """A black hole while connecting."""
     lab.next_connection(accept_delay_ms=25_000)
-    return await _ask(lab, "did not answer within|No session within")
+    return await ask(lab, "did not answer within|No session within")
 
 
 @fault("service")
 async def service_never_opens_the_session(lab: Lab) -> str:
     """Connected, and no greeting."""
     lab.next_connection(created_delay_ms=25_000)
-    return await _ask(lab, "did not open a session|No session within")
+    return await ask(lab, "did not open a session|No session within")
 
 
 @fault("service")
 async def service_never_confirms_settings(lab: Lab) -> str:
     """A greeting, and nothing more."""
     lab.next_connection(updated_delay_ms=25_000)
-    return await _ask(lab, "did not confirm")
+    return await ask(lab, "did not confirm")
 
 
 @fault("service")
@@ -100,7 +99,7 @@ async def service_refuses_a_setting(lab: Lab) -> str:
 def _answer(fault_of_answer: Any, pattern: str, name: str) -> None:
     async def act(lab: Lab) -> str:
         lab.answer(fault=fault_of_answer)
-        await _ask(lab, pattern)
+        await ask(lab, pattern)
         return "the answer, or the rest of it"
 
     act.__name__ = name
@@ -180,58 +179,3 @@ async def service_killed_during_an_answer(lab: Lab) -> str:
     await lab.noticed("broke")
     await lab.until_state("Idle")
     return "the rest of the answer"
-
-
-def _black_hole(state: str) -> Act:
-    async def black_hole(lab: Lab) -> str:
-        await lab.conversing(state)
-        lab.service_line.swallow()
-        await lab.until_state("Idle")
-        lab.detected_s = asyncio.get_running_loop().time() - lab.began
-        return "the question" if state != "Responding" else "the rest of the answer"
-
-    return black_hole
-
-
-every("network", ("Listening", "Hearing", "Processing", "Responding"), _black_hole)
-
-
-@fault("network")
-async def network_half_a_second_away(lab: Lab) -> str:
-    """500 ms each way to service and broker."""
-    lab.service_line.delay_s = lab.broker_line.delay_s = 0.5
-    if not await lab.answered():
-        raise AssertionError("a slow network loses the question")
-    return ""
-
-
-@fault("network")
-async def network_that_loses_one_in_ten(lab: Lab) -> str:
-    """Above TCP a lost packet is a pause: up to a second, one piece in ten, both ways."""
-    lab.service_line.jitter_s = lab.broker_line.jitter_s = 1.0
-    if not await lab.answered():
-        raise AssertionError("a lossy network loses the question")
-    return ""
-
-
-@fault("network")
-async def network_gone_altogether(lab: Lab) -> str:
-    """Broker and service at once."""
-    await lab.broker_line.shut()
-    await lab.service_line.shut()
-    return await _ask(lab, "Nothing listens|hung up")
-
-
-@fault("network")
-async def network_without_names(lab: Lab) -> str:
-    """The DNS is gone: the daemon stays, says so, and needs no restart once an address is there."""
-    right = (lab.folder / "config.toml").read_text()
-    (lab.folder / "config.toml").write_text(right.replace("ws://127.0.0.1:", "ws://nobody.invalid:"))
-    await lab.keeper.stop()
-    lab.keeper.start()
-    await lab.healthy()
-    lost = await _ask(lab, "cannot be found")
-    (lab.folder / "config.toml").write_text(right)
-    await lab.keeper.stop()
-    lab.keeper.start()
-    return lost

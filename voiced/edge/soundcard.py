@@ -30,6 +30,7 @@ RESCAN_S = 30.0
 """How often the device list may be read anew while another stream is open, which that interrupts."""
 
 _POLL_S = 0.005
+_WATCH_S = 0.25
 _BLOCKS: dict[Kind, int] = {"input": 50, "output": 100}
 """Blocks a second: 20 ms are read at a time, but 10 written, so that little waits in the device and it still never runs
 dry."""
@@ -170,8 +171,9 @@ class Soundcard:
         self._opening = 0
         self._rescanning = False
         self._scanned = (time.monotonic(), _cards())
+        self._awake = 0.0  # seconds that calls have been watched for
         # Loading asks the sound server for its devices, and may find it hanging.
-        starting = (time.monotonic() + OPEN_LIMIT_S, "starting PortAudio")
+        starting = (OPEN_LIMIT_S, "starting PortAudio")
         self._calls: dict[int, tuple[float, str]] = {threading.get_ident(): starting}
         self._ended = threading.Event()
         self._watch = threading.Thread(target=self._watch_calls, name="soundcard-watch", daemon=True)
@@ -240,12 +242,14 @@ class Soundcard:
     def limit(self, seconds: float, doing: str) -> Iterator[None]:
         """Give up if the calls to PortAudio in this block take longer; turn its errors into ours.
 
+        Time in which the whole process stands still does not count: then nothing hangs but the machine.
+
         Raises:
             DeviceError: If PortAudio raises.
 
         """
         thread = threading.get_ident()
-        self._calls[thread] = (time.monotonic() + seconds, doing)
+        self._calls[thread] = (self._awake + _WATCH_S + seconds, doing)
         try:
             yield
         except self._portaudio.PortAudioError as exc:
@@ -339,10 +343,12 @@ class Soundcard:
                 self._changed.notify_all()
 
     def _watch_calls(self) -> None:
-        while not self._ended.wait(0.25):
-            now = time.monotonic()
+        looked = time.monotonic()
+        while not self._ended.wait(_WATCH_S):
+            before, looked = looked, time.monotonic()
+            self._awake += min(looked - before, 2 * _WATCH_S)
             for end, doing in list(self._calls.values()):
-                if now > end:
+                if self._awake > end:
                     self._give_up(f"{doing} hangs in the sound system; only a new process helps")
                     return
 
