@@ -38,9 +38,9 @@ def voiced(home: Path, *arguments: str, **environ: str) -> "subprocess.Completed
 
 FAILING = """
 import sys, threading
-from voiced import cli, house
+from voiced import console, house
 
-cli._log("info")
+console.log("info")
 threading.excepthook = house.thread_failed
 
 def hear():
