@@ -29,7 +29,8 @@ async def _a_clock(lab: Lab, offset_s: int = 0) -> AsyncIterator[Callable[[int],
     """
     ahead, library = lab.folder / "ahead", lab.folder / "wallclock.so"
     source = Path(__file__).with_name("wallclock.c")
-    await asyncio.to_thread(subprocess.run, ["cc", "-shared", "-fPIC", "-O", "-o", library, source, "-ldl"], check=True)
+    command = ["cc", "-shared", "-fPIC", "-O", "-o", str(library), str(source), "-ldl"]
+    await asyncio.to_thread(subprocess.run, command, check=True)
 
     def put(ahead_s: int) -> None:
         with ahead.open("r+b" if ahead.exists() else "wb") as file:  # the daemon looks into this very file
