@@ -83,7 +83,7 @@ check_machine() {
   case $architecture in
     amd64 | arm64) ;;
     armhf | armel)
-      fail "a 32-bit system ($architecture) is not supported: numpy and soxr exist for 64 bits only." \
+      fail "a 32-bit system ($architecture) is not supported: numpy exists for 64 bits only." \
         "On a Raspberry Pi 3 or newer, install the 64-bit Raspberry Pi OS."
       ;;
     *) fail "$architecture is not supported: a 64-bit PC (amd64) or ARM (arm64) is needed." ;;

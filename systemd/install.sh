@@ -13,7 +13,7 @@
 #                                      arguments go to `voiced demo` (--json, --keep DIR)
 #
 # On a terminal it asks which microphone and speaker, where there is a choice; without one it asks nothing.
-# 32-bit systems (armv7l) are not supported: there are no builds of numpy and soxr for them.
+# 32-bit systems (armv7l) are not supported: there are no builds of numpy for them.
 #
 # What it leaves behind. Service: /opt/voiced, /usr/local/bin/voiced, /etc/voiced, /var/lib/voiced, the unit, the user
 # voiced, and the MQTT broker mosquitto where mqtt.host is this machine. --user: ~/.local/share/voiced,

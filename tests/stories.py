@@ -21,13 +21,13 @@ from voiced.core.mqtt.commands import Message
 from voiced.core.prices import Prices
 from voiced.core.realtime.endpoint import endpoint
 from voiced.core.realtime.mending import Limits
+from voiced.core.resample import Resampler
 from voiced.edge.credentials import Credentials
 from voiced.edge.dialing import Names
 from voiced.edge.identity import Identity
 from voiced.edge.ledgerfile import load_prices
 from voiced.edge.link import Patience
 from voiced.edge.mediafile import MediaFiles
-from voiced.edge.resample import Resampler
 from voiced.edge.service import RealtimeService
 from voiced.edge.vad import Vad
 from voiced.parts import Parts

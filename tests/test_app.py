@@ -19,8 +19,8 @@ from voiced.config import (
 )
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.core.mqtt.commands import Message
+from voiced.core.resample import resample
 from voiced.core.states import Rules
-from voiced.edge.resample import resample
 from voiced.errors import RestartError
 from voiced.profileconfig import ProfileConfig
 from voiced.simulator import Connection, Refusal, Turn

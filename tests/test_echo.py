@@ -16,9 +16,9 @@ from voiced.core.echo.uncancelled import Open
 from voiced.core.effects import Deafen, Hear
 from voiced.core.frames import FRAME, MICROPHONE_RATE, SERVICE_RATE, Frame
 from voiced.core.mqtt.payloads import EchoHealth
+from voiced.core.resample import resample
 from voiced.core.states import Connecting, Idle, Listening, Near, Responding, Rules, Talk
 from voiced.core.turning import rules_changed
-from voiced.edge.resample import resample
 from voiced.edge.vad import Vad
 
 SOUND = np.full(480, 1000, np.int16)

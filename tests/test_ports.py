@@ -6,7 +6,7 @@ import pytest
 
 from tests import fakes
 from voiced import messaging, ports
-from voiced.core import ears
+from voiced.core import ears, resample
 from voiced.core.echo import control, uncancelled
 from voiced.edge import (
     broker,
@@ -14,7 +14,6 @@ from voiced.edge import (
     ledgerfile,
     memoryfile,
     microphone,
-    resample,
     service,
     speaker,
     store,

@@ -11,9 +11,9 @@ from tests.recordings import SOUNDS, frames, load, noise
 from voiced.core.ears import Ears
 from voiced.core.frames import FRAME, MICROPHONE_RATE, SERVICE_RATE, STEP, Frame, Samples
 from voiced.core.reference import Reference, ReferenceModels
+from voiced.core.resample import Resampler, resample
 from voiced.core.wake import Wake, WakeRules, WordRule
 from voiced.edge.models import find_models
-from voiced.edge.resample import Resampler, resample
 from voiced.edge.vad import Vad
 from voiced.edge.wakemodel import WakeModels
 

@@ -2,11 +2,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import soxr
 from hypothesis import given
 from hypothesis import strategies as st
 
 from voiced.core.frames import Samples
-from voiced.edge.resample import Resampler, resample
+from voiced.core.resample import Resampler, resample
 
 RATES = [(16_000, 24_000), (24_000, 16_000), (48_000, 16_000), (44_100, 16_000), (24_000, 44_100), (8_000, 16_000)]
 
@@ -58,3 +59,39 @@ def test_loud_sound_is_clipped_and_does_not_wrap() -> None:
 def test_the_same_rate_is_the_same_sound() -> None:
     sound = noise(500)
     assert np.array_equal(resample(sound, 16_000, 16_000), sound)
+
+
+@pytest.mark.parametrize(("source", "target"), RATES)
+def test_it_is_what_a_library_makes_of_it(source: int, target: int) -> None:
+    lower = min(source, target)
+    spectrum = np.fft.rfft(noise(source) / 3)
+    spectrum[round(0.44 * lower) :] = 0  # what is higher may get softer
+    sound: Samples = np.rint(np.fft.irfft(spectrum)).astype(np.int16)
+    theirs = soxr.resample(sound.astype(np.float64), source, target, quality="VHQ")
+    ours = resample(sound, source, target)
+    middle = slice(target // 10, -target // 10)
+    assert np.abs(ours - theirs)[middle].max() < 3
+
+
+@pytest.mark.parametrize(("source", "target"), [rates for rates in RATES if rates[0] > rates[1]])
+def test_what_is_too_high_is_gone(source: int, target: int) -> None:
+    tone = np.rint(10_000 * np.sin(2 * np.pi * 0.58 * target * np.arange(source) / source)).astype(np.int16)
+    assert np.abs(resample(tone, source, target)[target // 10 : -target // 10]).max() <= 2
+
+
+@pytest.mark.parametrize(("source", "target"), RATES)
+def test_little_is_held_back(source: int, target: int) -> None:
+    stream = Resampler(source, target)
+    fed = given = 0
+    for length in (source // 50, 1, 77, source // 100, 500):
+        fed += length
+        given += len(stream.feed(noise(length)))
+        assert fed / source - given / target <= 33 / min(source, target)
+
+
+def test_a_strange_rate_is_nearly_right_and_costs_no_more() -> None:
+    made = resample(
+        np.rint(10_000 * np.sin(2 * np.pi * 100 * np.arange(767_999) / 767_999)).astype(np.int16), 767_999, 16_000
+    )
+    assert abs(len(made) - 16_000) <= 1
+    assert np.count_nonzero(np.diff(np.signbit(made))) == pytest.approx(200, abs=1)

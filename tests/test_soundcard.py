@@ -16,8 +16,8 @@ from tests.soundbed import SoundBed, canary, eventually, require_pulseaudio
 from voiced.core.devices import Device, choose, mono, stable_name
 from voiced.core.frames import FRAME, SERVICE_RATE, Samples
 from voiced.core.likeness import best_match
+from voiced.core.resample import resample
 from voiced.edge.microphone import FrameCutter, pauses
-from voiced.edge.resample import resample
 from voiced.errors import DeviceError
 
 STANDING_STILL = """

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voiced.core.frames import Samples
-from voiced.edge.resample import resample
+from voiced.core.resample import resample
 from voiced.edge.soundfile import WavWriter, read_wav
 from voiced.errors import SoundFileError
 

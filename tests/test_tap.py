@@ -8,8 +8,8 @@ from tests.recordings import SOUNDS, frames, load
 from voiced.config import Config
 from voiced.core.frames import FRAME, MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.core.playout import Drained, PlayoutEvent
+from voiced.core.resample import resample
 from voiced.edge.output import BLOCK, NullOutput
-from voiced.edge.resample import resample
 from voiced.edge.speaker import Speaker
 from voiced.house import make_ears
 

@@ -22,8 +22,8 @@ from tests.recordings import NOTES, SOUNDS, load, noise
 from tests.soundbed import SoundBed, canary, require_pulseaudio
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.core.likeness import best_match
+from voiced.core.resample import resample
 from voiced.edge.mosquitto import Mosquitto
-from voiced.edge.resample import resample
 from voiced.edge.soundfile import read_wav
 from voiced.simulator import Connection, Refusal, Scenario, Simulator, Turn
 

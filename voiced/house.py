@@ -26,6 +26,7 @@ from voiced.core.playout import PlayoutEvent
 from voiced.core.profiles import echo_policy, ignored, voices
 from voiced.core.realtime.endpoint import Endpoint, endpoint
 from voiced.core.reference import Reference, ReferenceModels
+from voiced.core.resample import Resampler
 from voiced.core.wake import WakeRules
 from voiced.core.words import word_rules
 from voiced.edge import verifierfile
@@ -38,7 +39,6 @@ from voiced.edge.machine import give_back, load_meter, local_zone, since_boot
 from voiced.edge.mediafile import MediaFiles
 from voiced.edge.memoryfile import MemoryFile
 from voiced.edge.models import find_models
-from voiced.edge.resample import Resampler
 from voiced.edge.service import RealtimeService
 from voiced.edge.sound import SoundSettings, open_sound
 from voiced.edge.store import SettingsFile, state_directory

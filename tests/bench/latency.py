@@ -31,13 +31,14 @@ import numpy as np
 
 from tests.bench import device, wire
 from tests.bench.rig import Rig, at_work
+from tests.bench.timed import Seen, passages, stages
 from tests.bench.wire import measure_wire
 from tests.mosquitto import eventually
 from tests.recordings import NOTES, SOUNDS, load, noise
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.core.likeness import best_match
+from voiced.core.resample import resample
 from voiced.core.uplink import RING_S
-from voiced.edge.resample import resample
 from voiced.edge.soundfile import WavWriter
 from voiced.simulator import Scenario, Turn
 from voiced.simulator.recording import Recording
@@ -92,6 +93,8 @@ class Figures:
     own: list[float] = field(default_factory=list)
     device: list[float] = field(default_factory=list)
     lost: int = 0
+    broken_off: int = 0
+    stages: dict[str, list[float]] = field(default_factory=dict)
 
 
 def measure(*, quick: bool) -> dict[str, Any]:
@@ -115,6 +118,7 @@ def measure(*, quick: bool) -> dict[str, Any]:
         "own_share_p95_ms": _p95(sorted(figures.own)),
         **wire.measure(quick=quick),
         "lost_samples": figures.lost,
+        "player_broke_off": figures.broken_off,
         "gaps_in_answers": figures.gaps,
         "device_p95_ms": _p95(figures.device),
         "device_reference": "sound given to the same PortAudio by a program that does nothing else",
@@ -137,7 +141,7 @@ def _ratio(silence: list[float], device_ms: list[float]) -> float:
 async def _all(figures: Figures, *, quick: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="sounds-") as name:
         scenario, sounds = _scenario(Path(name))
-        async with at_work(scenario, CONFIGURATION) as rig:
+        async with at_work(scenario, CONFIGURATION, timed=True) as rig:
             figures.device = await asyncio.to_thread(_device, rig, 5 if quick else 40)
             for number in range(2 if quick else 12):
                 await _converse(rig, figures, number)
@@ -364,24 +368,38 @@ async def _converse(rig: Rig, figures: Figures, number: int) -> None:
         session = await rig.simulator.session(sessions)
         await eventually(lambda: rig.speaker.since(mouth).any(), "the answer")
     await _rest(rig)
-    began = ear + int(np.flatnonzero(rig.microphone.since(ear))[0]) - int(np.flatnonzero(said)[0])
-    speech_end = NOTES[SAID]["speech_end"] - _begins(SAID)
-    spoken = rig.microphone.when(began + speech_end)
+    there = rig.microphone.since(ear)
+    began = int(np.flatnonzero(there)[0]) - int(np.flatnonzero(said)[0])
+    speech_end = began + NOTES[SAID]["speech_end"] - _begins(SAID)
+    if not np.array_equal(there[began:speech_end], said[: speech_end - began]):
+        figures.broken_off += 1
+        return
+    spoken = rig.microphone.when(ear + speech_end)
     first_sound = rig.speaker.when(mouth + int(np.flatnonzero(rig.speaker.since(mouth))[0]))
-    arrived, lost = _arrival(session, said, speech_end)
+    arrived, length, lost = _arrival(session, there, speech_end)
     sent = next(f.at for f in session.server_frames if f.event["type"] == "response.output_audio.delta")
     figures.own.append(1000 * (arrived - spoken + first_sound - sent))
     figures.lost += lost
+    seen = Seen(spoken=spoken, length=length * 2 // 3, arrived=arrived, answered=sent, heard=first_sound)
+    for stage, lasted in stages(passages(rig.notes, spoken - 5), seen).items():
+        figures.stages.setdefault(stage, []).append(lasted)
 
 
-def _arrival(session: Recording, said: Samples, speech_end: int) -> tuple[float, int]:
-    """Return when the last sample of speech came to the service, and how many before it did not come as said."""
+def _arrival(session: Recording, there: Samples, speech_end: int) -> tuple[float, int, int]:
+    """Return when the last sample of speech came to the service, how many that was, and how many came otherwise.
+
+    Args:
+        session: What the service received.
+        there: What the microphone gave.
+        speech_end: Where in it speech ends.
+
+    """
     received = session.received_pcm
     beginning = resample(received[: SERVICE_RATE // 2], SERVICE_RATE, MICROPHONE_RATE)[400:-400]
-    about = best_match(said, beginning)[1] - 400
+    about = best_match(there, beginning)[1] - 400
     lost, length = len(received), 0
     for start in range(max(0, about - 3), about + 4):
-        exact = resample(said[start:speech_end], MICROPHONE_RATE, SERVICE_RATE)
+        exact = resample(there[start:speech_end], MICROPHONE_RATE, SERVICE_RATE)
         wrong = int(np.count_nonzero(exact[:-400] != received[: len(exact) - 400]))  # the filter sees what follows
         if wrong < lost:
             lost, length = wrong, len(exact)
@@ -391,5 +409,5 @@ def _arrival(session: Recording, said: Samples, speech_end: int) -> tuple[float,
         if event["type"] == "input_audio_buffer.append":
             counted += len(base64.b64decode(event["audio"])) // 2
             if counted >= length:
-                return frame.at, lost
+                return frame.at, length, lost
     raise AssertionError("the speech never arrived")

@@ -99,6 +99,8 @@ class Rig:
     speaker: Tap
     microphone: Tap
     process: "subprocess.Popen[bytes]"
+    notes: Path
+    """What :mod:`tests.bench.timed` wrote, where it is the daemon."""
 
     async def command(self, action: str, **more: object) -> float:
         """Send a command; return when it left."""
@@ -122,8 +124,15 @@ class Rig:
 
 
 @asynccontextmanager
-async def at_work(scenario: Scenario, configuration: str) -> AsyncIterator[Rig]:
-    """Start everything; ``configuration`` is TOML beside what is said here of device, service and broker."""
+async def at_work(scenario: Scenario, configuration: str, *, timed: bool = False) -> AsyncIterator[Rig]:
+    """Start everything.
+
+    Args:
+        scenario: For the simulator.
+        configuration: TOML beside what is said here of device, service and broker.
+        timed: Whether the daemon writes down when sound passes where (:mod:`tests.bench.timed`).
+
+    """
     with tempfile.TemporaryDirectory(prefix="rig-") as name:
         folder = Path(name)
         # At these rates what goes through the virtual devices comes out the same to the sample.
@@ -148,13 +157,15 @@ async def at_work(scenario: Scenario, configuration: str) -> AsyncIterator[Rig]:
                     Tap(bed.microphone, "micfeed.monitor", MICROPHONE_RATE) as microphone,
                     (folder / "log").open("wb") as log,
                 ):
+                    notes = folder / "notes"
+                    program = ("tests.bench.timed", str(notes)) if timed else ("voiced",)
                     process = subprocess.Popen(  # noqa: ASYNC220 - starting it takes a millisecond
-                        [sys.executable, "-m", "voiced", "run", "-c", str(folder / "config.toml")],
+                        [sys.executable, "-m", *program, "run", "-c", str(folder / "config.toml")],
                         env={**bed.environment(), "STATE_DIRECTORY": str(folder / "state")},
                         stderr=log,
                     )
                     try:
-                        rig = Rig(bed, simulator, near, speaker, microphone, process)
+                        rig = Rig(bed, simulator, near, speaker, microphone, process, notes)
                         await eventually(lambda: speaker.end and microphone.end, "the taps")
                         await rig.until_state("idle")
                         yield rig

@@ -31,8 +31,8 @@ _PARTS = (
     ("broker (paho-mqtt)", "import voiced.edge.broker"),
     ("service (websockets, ssl)", "import voiced.edge.service"),
     (
-        "sound (sounddevice, PortAudio, soxr)",
-        "from voiced.edge import resample, soundcard; card = soundcard.Soundcard(print); card.devices()",
+        "sound (sounddevice, PortAudio)",
+        "from voiced.edge import soundcard; card = soundcard.Soundcard(print); card.devices()",
     ),
     ("the rest of the daemon", "import voiced.house"),
     (

@@ -26,10 +26,10 @@ from voiced.core.ears import Ears
 from voiced.core.echo.canceller import LinearCanceller
 from voiced.core.frames import FRAME, MICROPHONE_RATE, SERVICE_RATE, STEP, Frame, Samples
 from voiced.core.reference import Reference, ReferenceModels
+from voiced.core.resample import Resampler, resample
 from voiced.core.tuning import PATIENCE, Scores, sweep, wakes
 from voiced.core.wake import Wake, WakeRules, WordRule, usual_rule
 from voiced.edge.models import find_models
-from voiced.edge.resample import Resampler, resample
 from voiced.edge.vad import Vad
 from voiced.edge.wakemodel import WakeModels
 

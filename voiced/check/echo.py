@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from voiced.check.findings import Finding, Visit, failed, passed, reason, skipped, warned
 from voiced.check.sound import Heard, loudness, open_microphone, open_speaker, play, record
 from voiced.core.frames import SERVICE_RATE, Samples
+from voiced.core.resample import resample
 from voiced.core.soundcheck import Found, find, sweep
-from voiced.edge.resample import resample
 from voiced.edge.soundcard import Soundcard
 from voiced.errors import DeviceError
 

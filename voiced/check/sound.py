@@ -8,8 +8,8 @@ import numpy as np
 from voiced.check.findings import Visit
 from voiced.core.frames import SERVICE_RATE, Samples
 from voiced.core.loudness import gain
+from voiced.core.resample import resample
 from voiced.edge import microphone, output
-from voiced.edge.resample import resample
 from voiced.edge.soundcard import Interrupted, Soundcard, Stream
 from voiced.errors import DeviceError
 

@@ -9,7 +9,7 @@ import io
 import numpy as np
 
 from voiced.core.frames import SERVICE_RATE, Samples
-from voiced.edge.resample import Resampler
+from voiced.core.resample import Resampler
 from voiced.errors import CommandError, MissingPartError
 
 LONGEST_S = 300

@@ -13,8 +13,8 @@ from typing import Literal, Self
 import numpy as np
 
 from voiced.core.frames import FRAME, MICROPHONE_RATE, STEP, Frame, Samples
+from voiced.core.resample import Resampler
 from voiced.edge.bridge import Inbox
-from voiced.edge.resample import Resampler
 from voiced.edge.soundcard import Interrupted, Soundcard, Stream
 from voiced.edge.soundfile import read_wav
 from voiced.errors import DeviceError

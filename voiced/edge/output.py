@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from voiced.core.frames import SERVICE_RATE, Samples, seconds
-from voiced.edge.resample import Resampler
+from voiced.core.resample import Resampler
 from voiced.edge.soundcard import Soundcard, Stream
 from voiced.errors import DeviceError
 

@@ -15,7 +15,7 @@ from types import TracebackType
 import numpy as np
 
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
-from voiced.edge.resample import resample
+from voiced.core.resample import resample
 from voiced.errors import SoundFileError
 
 _PCM, _EXTENSIBLE = 1, 0xFFFE
