@@ -21,12 +21,13 @@ import trustme
 from tests.mosquitto import Neighbour
 from tests.recordings import noise
 from tests.soundbed import SoundBed, require_pulseaudio
-from voiced.check import SUBJECTS, as_service, bundle, echo, microphone
+from voiced.check import SUBJECTS, as_service, echo, microphone
 from voiced.check.findings import Finding
 from voiced.check.sound import Heard
 from voiced.config import Config
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.core.soundcheck import Found
+from voiced.edge.knownsecrets import known_secrets
 from voiced.edge.mosquitto import Mosquitto
 from voiced.simulator import Refusal, Rules, Simulator
 from voiced.simulator.scenario import Connection, load_scenario
@@ -372,8 +373,8 @@ async def test_the_bundle_holds_no_secret_and_no_word_that_was_said(tmp_path: Pa
 def test_secrets_are_found_wherever_they_lie(tmp_path: Path) -> None:
     (tmp_path / "mqtt_password").write_text("one\n")
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path), "OPENAI_API_KEY": "two", "OPENAI_BASE_URL": "https://three"}
-    assert {"one", "two"} <= bundle.known_secrets(Config(), environ)
-    assert "https://three" not in bundle.known_secrets(Config(), environ)
+    assert {"one", "two"} <= known_secrets(Config(), environ)
+    assert "https://three" not in known_secrets(Config(), environ)
 
 
 # --- as the service ---------------------------------------------------------------------------------------------------

@@ -23,3 +23,30 @@ assert len(kept) == 2_000
 def test_memory_that_nobody_needs_is_given_back() -> None:
     # In a process of its own: this one has had more memory already than the story asks for.
     subprocess.run([sys.executable, "-c", STORY], check=True, timeout=60)
+
+
+LARGE = """
+import sys
+from voiced.edge.machine import keep_no_large_blocks, load_meter
+
+if sys.argv[1] == "kept":
+    keep_no_large_blocks()
+load = load_meter()
+kept = []
+before = load().rss_mb
+for _ in range(8):
+    message = b"x" * 10_000_000
+    kept += [bytes(2_000) for _ in range(10)]  # small ones that stay, behind it
+    del message
+print(load().rss_mb - before)
+"""
+
+
+def grown_mb(how: str) -> float:
+    done = subprocess.run([sys.executable, "-c", LARGE, how], check=True, timeout=60, capture_output=True, text=True)
+    return float(done.stdout)
+
+
+def test_large_blocks_leave_nothing_behind() -> None:
+    assert grown_mb("kept") < 2
+    assert grown_mb("as usual") > 8  # else there is nothing to do any more

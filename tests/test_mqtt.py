@@ -64,7 +64,10 @@ KEYS = {
         "event_type id turn session time source wake_word outcome user assistant latency_ms timeline_ms tools usage"
         " cost error"
     ),
+    "event/tool": "event_type time turn name arguments duration_ms",
     "event/error": "event_type time code message",
+    "transcript": "turn session role text final seq",
+    "log": "time level logger message",
     "house/+/claim": "unit word quality talking",
     "house/+/speaking": "unit speaking",
     "response": "id action ok result error time",
@@ -170,6 +173,9 @@ def test_a_turn_ends_with_the_event_of_its_outcome(outcome: str, event: str) -> 
 
 
 SAMPLES = [
+    mqtt.ToolEvent(event_type="called", time=NOON, turn=1, name="end_conversation", arguments="{}"),
+    mqtt.Transcript(turn=1, session="sess_1", role="user", text="What", final=False, seq=0),
+    mqtt.LogLine(time=NOON, level="info", logger="voiced.app", message="Woken: Idle -> Connecting"),
     mqtt.Settings(
         mute=False, volume=60, wake_sensitivity=0.5, wake_word="hey_jarvis", persona="default", voice="marin"
     ),
@@ -254,7 +260,12 @@ def test_a_time_without_zone_is_refused() -> None:
 
 def test_retained_are_states_and_nothing_else() -> None:
     assert {topic.name for topic in mqtt.TABLE if topic.retain} == RETAINED
-    assert {topic.name for topic in mqtt.TABLE if topic.qos == 0} == {"house/+/claim", "house/+/speaking"}
+    assert {topic.name for topic in mqtt.TABLE if topic.qos == 0} == {
+        "house/+/claim",
+        "house/+/speaking",
+        "transcript",
+        "log",
+    }
 
 
 def test_subscriptions_are_commands_only() -> None:

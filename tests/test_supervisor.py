@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,8 +48,14 @@ def test_a_life_as_systemd_hears_it(listener: Listener, path: str) -> None:
     supervisor.status("opening the microphone")
     supervisor.ready("idle")
     supervisor.alive()
+    before_us = time.monotonic_ns() // 1000
+    supervisor.reloading()
     supervisor.stopping("told to stop")
-    assert listener.heard() == [
+    heard = listener.heard()
+    reloading, moment = heard.pop(3).split("\nMONOTONIC_USEC=")
+    assert reloading == "RELOADING=1"
+    assert before_us <= int(moment) <= time.monotonic_ns() // 1000
+    assert heard == [
         "STATUS=opening the microphone",
         "READY=1\nSTATUS=idle",
         "WATCHDOG=1",

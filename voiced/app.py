@@ -126,6 +126,7 @@ class Daemon:
             step=self._step,
             later=self.post,
             chime=self._hands.chime,
+            follow=self._follow,
             apply=self._apply,
         )
         self._rules = rules(
@@ -165,6 +166,10 @@ class Daemon:
         """Say that all is open: until then the state is ``starting``."""
         self._is_starting = False
         self._tell_state()
+
+    def reload(self) -> None:
+        """Have the configuration read again."""
+        self.post(self._desk.reload)
 
     def post(self, news: News, session: int | None = None) -> None:
         """Take what happened; ``session`` where it belongs to one. From the event loop only."""
@@ -357,6 +362,16 @@ class Daemon:
         if settings.mute and not isinstance(self._state, Idle):
             self._step(Ended("muted"))
         self._tell_state()
+
+    def _follow(self, config: Config) -> None:
+        """Make another configuration hold: for the conversation at once, for sessions from the next one on."""
+        self._config = config
+        for part in (self._hands, self._scribe, self.spending, self._reports):
+            part.follow(config)
+        logging.getLogger().setLevel(config.log.level.upper())
+        before = self._rules
+        meant = rules(config, full_duplex=before.full_duplex, answer_s=before.answer_s)
+        self._rules = replace(meant, spent=before.spent)  # whether to listen on, the settings say
 
     def _adjust_ears(self) -> None:
         settings = self._desk.settings

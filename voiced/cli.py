@@ -57,7 +57,7 @@ def _run(options: argparse.Namespace) -> int:
 
     async def run() -> None:
         supervisor = Supervisor.from_environment(os.environ, os.getpid())
-        async with house.opened(config, os.environ) as home:
+        async with house.opened(config, os.environ, reread=lambda: _config(options)) as home:
             await house.live(home, supervisor)
 
     threading.excepthook = house.thread_failed

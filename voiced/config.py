@@ -264,6 +264,10 @@ class MqttConfig(Section):
     media: tuple[str, ...] = ()
     """Folders and beginnings of URLs from which ``announce`` may play sound files; empty: none. Whoever may publish
     could otherwise have the daemon read and fetch what they cannot reach themselves."""
+    live_transcript: bool = False
+    """Whether texts are also passed on while they are being said."""
+    log: Literal["off", "debug", "info", "warning", "error"] = "off"
+    """From which level on the log is passed on, without secrets; ``log.level`` comes first."""
     outbox_turns: int = Field(default=1000, ge=1, le=100_000)
     """Finished turns kept on disk until the broker has confirmed them; beyond them the oldest are dropped."""
     outbox_days: float = Field(default=7.0, gt=0, le=365)
@@ -282,6 +286,8 @@ class MqttConfig(Section):
         for key in ("ca_file", "cert_file", "key_file"):
             if getattr(self, key) and not self.tls:
                 raise ValueError(f"{key}: is of no use without tls; set mqtt.tls = true")
+        if self.live_transcript and self.transcripts == "off":
+            raise ValueError('live_transcript: tells texts, and mqtt.transcripts is "off"; change one of them')
         if self.key_file and not self.cert_file:
             raise ValueError("key_file: needs the certificate that it belongs to, in mqtt.cert_file")
         return self

@@ -12,11 +12,12 @@ from voiced.core.mqtt import commands, payloads
 from voiced.core.mqtt.parsing import parse
 from voiced.core.mqtt.topics import Topics
 from voiced.core.orders import order, spoken
+from voiced.core.reloading import reloaded
 from voiced.core.settings import changed, outlived, remembered
 from voiced.core.states import Asked, Called, Ended, Event, State, Woken
 from voiced.core.wake import NearMiss, Wake
 from voiced.core.words import is_active, word_named
-from voiced.errors import CommandError, RestartError
+from voiced.errors import CommandError, ConfigError, RestartError
 from voiced.household import Household
 from voiced.parts import Parts
 from voiced.reports import Reports
@@ -46,6 +47,8 @@ class Desk:
     """Has something done by the task that decides, once it comes to that."""
     chime: Callable[[ChimeKind], None]
     """Plays a short sound."""
+    follow: Callable[[Config], None]
+    """Makes another configuration hold, as far as it can."""
     apply: Callable[[payloads.Settings, payloads.Settings], None]
     """Makes new settings hold; given those before, too."""
     settings: payloads.Settings = field(init=False)
@@ -113,6 +116,8 @@ class Desk:
                 self._announcer.announce(command)
             case commands.CancelAnnouncements():
                 self._announcer.cancel(command)
+            case commands.Reload():
+                self.reload(command)
             case commands.Restart():
                 self._restart(command)
             case _:
@@ -166,6 +171,33 @@ class Desk:
         self.scribe.forget()
         self.step(Ended("command"))
         self.reports.obeyed(command)
+
+    def reload(self, command: commands.Reload | None = None) -> None:
+        """Read the configuration again, and answer who asked for it; a bad one changes nothing."""
+        if self.parts.reread is None:
+            self._not_reloaded(command, "there is no configuration to be read again", "unavailable")
+            return
+        try:
+            wanted = self.parts.reread()  # a small file; who asks for it waits for it
+        except ConfigError as exc:
+            self._not_reloaded(command, "the configuration stays as it was: " + "; ".join(exc.problems), "invalid")
+            return
+        after = reloaded(self.config, wanted)
+        logger.info("configuration read again; holds now: %s", ", ".join(after.taken) or "nothing new")
+        self.config = after.config
+        self.follow(after.config)
+        before, self.settings = self.settings, remembered(after.config, self._saved)
+        self.reports.settings(self.settings)
+        self.apply(before, self.settings)
+        keys = ", ".join(after.later)
+        self.reports.problem("restart_needed", f"after a restart only these changes hold: {keys}" if keys else None)
+        if command is not None:
+            self.reports.obeyed(command, {"taken": list(after.taken), "restart": list(after.later)})
+
+    def _not_reloaded(self, command: commands.Reload | None, why: str, code: str) -> None:
+        self.reports.error("reload", why)
+        if command is not None:
+            self.reports.refused(command, CommandError(why, code=code))
 
     def _restart(self, command: commands.Restart) -> None:
         if not self.parts.supervised:

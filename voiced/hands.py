@@ -79,6 +79,10 @@ class Hands:
         self.reason: str | None = None
         """Why the last session ended; ``None`` while one is open or before the first."""
 
+    def follow(self, config: Config) -> None:
+        """Take another configuration, for what begins from now on."""
+        self._config = config
+
     def speak_as(self, profile: str, voice: str) -> None:
         """Let the sessions of a profile have another voice, from the next one on."""
         self._voice = profile, voice

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-import platform
+import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -20,10 +20,8 @@ from voiced.core.echo.control import EchoControl
 from voiced.core.echo.uncancelled import Open
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.core.loudness import QuietHours, hours
-from voiced.core.mqtt import payloads
-from voiced.core.mqtt.topics import CONTRACT
 from voiced.core.playout import PlayoutEvent
-from voiced.core.profiles import echo_policy, ignored, voices
+from voiced.core.profiles import echo_policy, ignored
 from voiced.core.realtime.endpoint import Endpoint, endpoint
 from voiced.core.reference import Reference, ReferenceModels
 from voiced.core.resample import Resampler
@@ -35,7 +33,7 @@ from voiced.edge.broker import MqttBroker
 from voiced.edge.clips import ClipFolder
 from voiced.edge.credentials import Credentials
 from voiced.edge.ledgerfile import LedgerFile, load_prices
-from voiced.edge.machine import give_back, load_meter, local_zone, since_boot
+from voiced.edge.machine import give_back, keep_no_large_blocks, load_meter, local_zone, since_boot
 from voiced.edge.mediafile import MediaFiles
 from voiced.edge.memoryfile import MemoryFile
 from voiced.edge.models import find_models
@@ -46,7 +44,7 @@ from voiced.edge.supervisor import Supervisor
 from voiced.edge.vad import Vad
 from voiced.edge.wakemodel import WakeModels
 from voiced.errors import MissingPartError
-from voiced.messaging import open_broker
+from voiced.messaging import about, log_told, open_broker
 from voiced.parts import Parts
 from voiced.ports import Broker, Echo, Microphone, Speaker
 from voiced.reports import Reports
@@ -87,6 +85,7 @@ async def opened(
     *,
     sound: SoundSettings | None = None,
     simulator_url: str | None = None,
+    reread: Callable[[], Config] | None = None,
 ) -> AsyncIterator[House]:
     """Open everything but the line to the service.
 
@@ -94,12 +93,14 @@ async def opened(
         config: What the user wants.
         environ: For secrets and places.
         sound: Other ends than the configuration's.
+        reread: Reads the configuration again.
         simulator_url: Of one that runs, for provider ``simulator``; by default one is started.
 
     Raises:
         VoicedError: If a part that cannot come by itself later is missing: a model, a file, a password.
 
     """
+    keep_no_large_blocks()
     prices = load_prices(config.budget.prices_file)
     ears, reference = make_ears(config)
     state = state_directory(environ)
@@ -118,6 +119,7 @@ async def opened(
         )
         parts.push_async_callback(service.close)
         broker = await open_broker(config, state, parts, restarts=restarts)
+        parts.enter_context(log_told(config, environ, broker))
         reports = Reports(broker=broker, config=config, machine=load_meter(), today=lambda: datetime.now(UTC))
         echo = make_echo(config, lambda problem: reports.problem("echo", problem))
         book = await asyncio.to_thread(parts.enter_context, LedgerFile(state / "ledger.sqlite"))
@@ -163,6 +165,7 @@ async def opened(
                 clock=time.monotonic,
                 means=Means(ledger=book, prices=prices, zone=local_zone(environ), since_boot=since_boot),
                 media=MediaFiles(config.mqtt.media),
+                reread=reread,
                 supervised=restarts,
                 clips=clips if config.wake.clips else None,
                 memories=memories if config.conversation.memory_on_disk else None,
@@ -170,7 +173,7 @@ async def opened(
             reports,
         )
         daemons.append(daemon)
-        reports.info(_info(config))
+        reports.info(about(config))
         reports.forget_texts()
         for number, wish in enumerate((*config.unmet(), *ignored(config, where.dialect), *where.warnings)):
             reports.problem(f"configuration_{number}", wish)
@@ -193,6 +196,13 @@ async def live(house: House, supervisor: Supervisor) -> None:
     if isinstance(house.broker, MqttBroker):
         watching.append(asyncio.create_task(_obey(house.broker, daemon), name="obey"))
     running = asyncio.create_task(daemon.run(), name="daemon")
+
+    def reload() -> None:
+        supervisor.reloading()
+        daemon.reload()
+        daemon.post(lambda: supervisor.ready(daemon.status))
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
     try:
         done, _ = await asyncio.wait({running, *watching}, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
@@ -327,29 +337,6 @@ def _clips(config: Config, usual: Path) -> ClipFolder | None:
     if not config.wake.clips and not folder.is_dir():
         return None
     return ClipFolder(folder, most=config.wake.clips_max, days=config.wake.clips_days)
-
-
-def _info(config: Config) -> payloads.Info:
-    return payloads.Info(
-        contract=CONTRACT,
-        id=config.device.id,
-        version=__version__,
-        started=datetime.now(UTC),
-        host=platform.node(),
-        platform=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        provider=config.realtime.provider,
-        model=config.realtime.deployment,
-        base_topic=config.mqtt.base_topic,
-        wake_words=tuple(word.model for word in config.wake.words),
-        voices=voices(config),
-        personas=tuple(config.profiles),
-        features=(
-            "follow_up",
-            "wake_barge_in",
-            "near_misses",
-            *(("transcripts",) if config.mqtt.transcripts != "off" else ()),
-        ),
-    )
 
 
 def sound_settings(audio: AudioConfig, environ: Mapping[str, str]) -> SoundSettings:

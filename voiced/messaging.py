@@ -1,7 +1,11 @@
 """Opens what stands between the daemon and the MQTT broker: link, outbox, and what Home Assistant is told."""
 
 import asyncio
-from contextlib import AsyncExitStack
+import logging
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
@@ -9,10 +13,12 @@ from voiced import __version__
 from voiced.config import Config
 from voiced.core import discovery
 from voiced.core.mqtt import payloads
-from voiced.core.mqtt.topics import Topics
+from voiced.core.mqtt.topics import CONTRACT, Topics
 from voiced.core.profiles import voices
 from voiced.core.words import choices
 from voiced.edge.broker import MqttBroker
+from voiced.edge.knownsecrets import known_secrets
+from voiced.edge.logtap import LogTap
 from voiced.edge.outboxfile import OutboxFile
 from voiced.edge.store import SettingsFile
 from voiced.ports import Broker
@@ -80,6 +86,50 @@ async def open_broker(config: Config, state: Path, parts: AsyncExitStack, *, res
     return await parts.enter_async_context(
         MqttBroker(config=config.mqtt, topics=topics, discovery=messages, withdrawn=withdrawn, outbox=outbox)
     )
+
+
+def about(config: Config) -> payloads.Info:
+    """Return what others may know of this daemon."""
+    return payloads.Info(
+        contract=CONTRACT,
+        id=config.device.id,
+        version=__version__,
+        started=datetime.now(UTC),
+        host=platform.node(),
+        platform=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        provider=config.realtime.provider,
+        model=config.realtime.deployment,
+        base_topic=config.mqtt.base_topic,
+        wake_words=tuple(word.model for word in config.wake.words),
+        voices=voices(config),
+        personas=tuple(config.profiles),
+        features=(
+            "follow_up",
+            "wake_barge_in",
+            "near_misses",
+            *(("transcripts",) if config.mqtt.transcripts != "off" else ()),
+        ),
+    )
+
+
+@contextmanager
+def log_told(config: Config, environ: Mapping[str, str], broker: Broker) -> Iterator[None]:
+    """Pass the log on to the broker, where that is wished, without the secrets that can be found here."""
+    if config.mqtt.log == "off":
+        yield
+        return
+    loop, topic = asyncio.get_running_loop(), Topics.of(config).own("log")
+
+    def send(line: str) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            loop.call_soon_threadsafe(broker.shout, topic, line)
+
+    tap = LogTap(config.mqtt.log, secrets=known_secrets(config, environ), send=send)
+    logging.getLogger().addHandler(tap)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(tap)
 
 
 def _announcement(device: discovery.Device, style: discovery.Style | None, memory: Path) -> Announced:

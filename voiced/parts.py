@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from voiced.config import Config
 from voiced.ports import (
     Clips,
     Clock,
@@ -45,6 +46,8 @@ class Parts:
     """Ledger and prices."""
     media: Media
     """Sound files for announcements."""
+    reread: Callable[[], Config] | None = None
+    """Reads the configuration again; ``None``: it was not read from anywhere."""
     supervised: bool = False
     """Whether somebody starts the daemon again if it ends."""
     clips: Clips | None = None

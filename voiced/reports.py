@@ -12,11 +12,16 @@ from typing import Any, Literal
 from voiced.config import Config
 from voiced.core import states
 from voiced.core.effects import Source
-from voiced.core.mqtt import commands, payloads
+from voiced.core.mqtt import commands, passing, payloads
+from voiced.core.mqtt.topics import Topics
+from voiced.core.realtime import events as wire
 from voiced.core.turns import Draft
 from voiced.core.wake import NearMiss, Wake
 from voiced.errors import CommandError
 from voiced.ports import Broker, Machine
+
+LONGEST_ARGUMENTS = 1_000
+"""Characters of what a tool was called with."""
 
 logger = logging.getLogger(__name__)
 
@@ -158,6 +163,35 @@ class Reports:
         kept, passed_on = turn.as_published(self.config.mqtt.transcripts)
         self.broker.keep("turn", kept.json_text(), expiry_s=86_400)
         self.broker.deliver("event/turn", payloads.TurnEvent.ended(passed_on).json_text(), parcel=turn.id)
+
+    def tool(
+        self, event_type: Literal["called", "finished", "failed"], call: wire.FunctionCall, turn: int, ms: int | None
+    ) -> None:
+        """Publish that the model used a tool; ``ms``: for how long, once it is over."""
+        told = self.config.mqtt.transcripts != "off"
+        event = passing.ToolEvent(
+            event_type=event_type,
+            time=self.today(),
+            turn=turn,
+            name=call.name,
+            arguments=call.arguments[:LONGEST_ARGUMENTS] if told else None,
+            duration_ms=ms,
+        )
+        self.broker.tell("event/tool", event.json_text())
+
+    def transcript(self, draft: Draft, role: Literal["user", "assistant"], text: str, *, final: bool = False) -> None:
+        """Pass a text on while it is being said, where that is wished."""
+        mqtt = self.config.mqtt
+        if mqtt.live_transcript and mqtt.transcripts != "off" and text:
+            said = passing.Transcript(
+                turn=draft.number, session=draft.session, role=role, text=text, final=final, seq=draft.passed_on
+            )
+            draft.passed_on += 1
+            self.broker.shout(Topics.of(self.config).own("transcript"), said.json_text())
+
+    def follow(self, config: Config) -> None:
+        """Take another configuration."""
+        self.config = config
 
     def error(self, code: str, message: str) -> None:
         """Log and publish something that went wrong once."""

@@ -4,6 +4,7 @@ import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from voiced.config import Config
 from voiced.core.doubting import is_doubtful
@@ -15,10 +16,14 @@ from voiced.core.playout import Part
 from voiced.core.profiles import transcriber
 from voiced.core.realtime import events as wire
 from voiced.core.states import Asked, Called, Event, Paused, Responding, SessionReady, State, Woken
+from voiced.core.tools import GOODBYE
 from voiced.core.turns import Draft, TurnBook
 from voiced.errors import CommandError
 from voiced.ports import Clock, Memories, Settled
 from voiced.reports import Reports
+
+LIVE_S = 0.1
+"""Between two messages of live text."""
 
 
 class Scribe:
@@ -69,6 +74,10 @@ class Scribe:
         """Turns of it so far."""
         self._remember()
 
+    def follow(self, config: Config) -> None:
+        """Take another configuration, for turns from now on."""
+        self._config = config
+
     def open(self) -> None:
         """Begin a conversation."""
         self.session = secrets.token_hex(6)
@@ -107,13 +116,35 @@ class Scribe:
                 if isinstance(answer, Responding) and answer.response == event.response_id:
                     self._book.answered(self._clock())
                     self._book.note(event)
+                    self._pass_on("assistant", self._book.draft.answer.text if self._book.draft else "")
+            case wire.InputTranscriptDelta():
+                self._pass_on("user", self._book.heard_so_far(event))
             case wire.InputTranscript():
                 self._book.note(event, nano=self._price(event))
+            case wire.FunctionCall():
+                if getattr(state, "response", None) == event.response_id:
+                    self._used(event)
             case wire.InputTranscriptFailed():
                 self._book.note(event)
             case wire.ResponseStarted() | wire.SpeechStarted() | wire.SpeechStopped() | wire.InputCommitted():
                 if not is_doubtful(event, state):
                     self._note(event)
+
+    def _pass_on(self, role: Literal["user", "assistant"], text: str) -> None:
+        """Have text passed on while it is being said, not too often."""
+        draft, now = self._book.draft, self._clock()
+        if draft is not None and now - draft.passing >= LIVE_S:
+            draft.passing = now
+            self._reports.transcript(draft, role, text)
+
+    def _used(self, call: wire.FunctionCall) -> None:
+        """Write down that the model called a tool; those that there are, are done at once."""
+        if (draft := self._book.draft) is None:
+            return
+        is_known = call.name == GOODBYE
+        draft.tools.append(payloads.ToolCall(name=call.name, ok=is_known, duration_ms=0))
+        self._reports.tool("called", call, draft.number, None)
+        self._reports.tool("finished" if is_known else "failed", call, draft.number, 0)
 
     def _note(self, event: wire.ServerEvent) -> None:
         draft = self._book.draft
@@ -177,6 +208,8 @@ class Scribe:
         now = self._clock()
         for draft in self._book.finished(now, session_over=idle):
             turn = draft.turn()
+            self._reports.transcript(draft, "user", turn.user.text or "", final=True)
+            self._reports.transcript(draft, "assistant", turn.assistant.text or "", final=True)
             self._reports.turn_ended(turn)
             self._note_down(turn)
             if turn.user.text and turn.assistant.text and draft.began > self._forgotten:

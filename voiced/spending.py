@@ -72,12 +72,17 @@ class Spending:
         self._reports = reports
         self._clock = clock
         self._uplink = uplink
-        self._caps = Caps(**config.budget.model_dump(exclude={"prices_file", "cheap_profile"}))
+        self._caps = _caps(config)
         self._session = _Session(0, "", "default")
         self._before = self._session
         self._told: payloads.Usage | None = None
         self._spent = False
         self._booted = self._wall_booted()
+
+    def follow(self, config: Config) -> None:
+        """Take another configuration: its caps hold at once."""
+        self._config, self._caps = config, _caps(config)
+        self.tell()
 
     # --- what happens -------------------------------------------------------------------------------------------------
 
@@ -265,3 +270,7 @@ class Spending:
     def _listed(self, name: str) -> str:
         provider = self._config.realtime.provider
         return name if not name or provider in LISTED else f"{provider}/{name}"
+
+
+def _caps(config: Config) -> Caps:
+    return Caps(**config.budget.model_dump(exclude={"prices_file", "cheap_profile"}))

@@ -15,11 +15,11 @@ from typing import Any
 
 from voiced.config import Config
 from voiced.core.redaction import is_secret_name, redact
+from voiced.edge.knownsecrets import known_secrets
 from voiced.errors import VoicedError
 
 JOURNAL_LINES = 500
 PATIENCE_S = 20.0
-STORES = (Path("/etc/credstore"), Path("/run/credstore"))
 
 _ASKED: Mapping[str, tuple[str, ...]] = {
     "journal.txt": ("journalctl", "--no-pager", "--unit", "voiced", f"--lines={JOURNAL_LINES}", "--output=short-iso"),
@@ -76,22 +76,6 @@ def write(
                 _add(archive, name, redact(text, secrets).encode())
     except OSError as exc:
         raise VoicedError(f"{path} cannot be written: {exc.strerror}; name another file") from exc
-
-
-def known_secrets(config: Config | None, environ: Mapping[str, str]) -> set[str]:
-    """Return every secret that can be found here: of variables, of credentials, of files that the configuration names.
-
-    What cannot be read cannot get into the archive either.
-    """
-    secrets = {value.strip() for name, value in environ.items() if is_secret_name(name)}
-    places = [*STORES, *([Path(environ["CREDENTIALS_DIRECTORY"])] if environ.get("CREDENTIALS_DIRECTORY") else [])]
-    files = [file for place in places if place.is_dir() and os.access(place, os.R_OK) for file in place.iterdir()]
-    if config is not None:
-        files += [Path(one).expanduser() for one in (config.realtime.key_file, config.mqtt.password_file) if one]
-    for file in files:
-        if file.is_file() and os.access(file, os.R_OK):
-            secrets.add(file.read_text(errors="replace").strip())
-    return secrets - {""}
 
 
 def _config(config: Config) -> dict[str, Any]:

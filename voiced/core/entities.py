@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from voiced.core.mqtt.passing import ToolEvent
 from voiced.core.mqtt.payloads import SessionEvent, State, TurnEvent, WakeEvent
 
 
@@ -33,7 +34,7 @@ class Component:
     """Keys of the platform, as Home Assistant names them."""
 
 
-def _options(model: type[State | WakeEvent | SessionEvent | TurnEvent], key: str) -> list[str]:
+def _options(model: type[State | WakeEvent | SessionEvent | TurnEvent | ToolEvent], key: str) -> list[str]:
     return list(get_args(model.model_fields[key].annotation))
 
 
@@ -143,6 +144,15 @@ ENTITIES = (
         "mdi:transit-connection-variant",
         state="event/session",
         more={"event_types": _options(SessionEvent, "event_type")},
+    ),
+    Component(
+        "tool",
+        "event",
+        "Tool",
+        "mdi:tools",
+        state="event/tool",
+        category="diagnostic",
+        more={"event_types": _options(ToolEvent, "event_type"), "enabled_by_default": False},
     ),
     Component(
         "mute",

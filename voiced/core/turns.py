@@ -3,6 +3,7 @@
 Decides nothing. ``now`` is monotonic seconds, for latencies; ``time`` is the time of day, for the record.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -55,6 +56,13 @@ class Draft:
     """Nano-dollars; ``None``: a price is not known."""
     heard: Mapping[Part, int] | None = None
     """Milliseconds heard of each part of the answer, where it was cut."""
+    tools: list[payloads.ToolCall] = field(default_factory=list)
+    pieces: dict[str, str] = field(default_factory=dict)
+    """What is known so far of what the person says, by item."""
+    passed_on: int = 0
+    """Messages of its live text so far."""
+    passing: float = -math.inf
+    """When the last one was sent."""
     ended: EndTurn | None = None
     over: float = 0.0
 
@@ -87,6 +95,7 @@ class Draft:
                 total=_ms(since, self.over) or 0,
             ),
             timeline_ms=self._timeline(),
+            tools=tuple(self.tools),
             usage=self.usage,
             cost=None if self.nano is None else self.nano / NANO,
             error=payloads.Cause(code=ended.code, message=ended.message or "") if ended.code else None,
@@ -168,6 +177,14 @@ class TurnBook:
                 draft.pending.add(event.response_id)
             case wire.AudioDelta() | wire.TextDelta():
                 draft.answer.note(event)
+
+    def heard_so_far(self, delta: wire.InputTranscriptDelta) -> str:
+        """Return what the person is known to have said in the turn going on; of other turns nothing."""
+        if self._draft is None or delta.item_id not in self._draft.pending:
+            return ""
+        pieces = self._draft.pieces
+        pieces[delta.item_id] = pieces.get(delta.item_id, "") + delta.text
+        return " ".join(filter(None, (self._draft.user, pieces[delta.item_id])))
 
     def said(self, now: float) -> None:
         """Note that the person, who spoke from the turn's beginning on, says that they are done."""

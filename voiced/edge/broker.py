@@ -94,7 +94,7 @@ class MqttBroker:
         self._connects = 0
         self._connected_at = -math.inf
         self._rivals = Rivals()
-        self._mailbox = Mailbox(topics, born=self.republish, deaf=self._is_deaf)
+        self._mailbox = Mailbox(topics, born=self.republish, deaf=lambda: self.deaf_to((self._mailbox.self_test,)))
         self._client_id = f"voiced-{topics.id}"
         self._version: Literal[3, 5] = 5
         if not withdrawn:
@@ -360,9 +360,6 @@ class MqttBroker:
     def got(self, message: Message, *, retained: bool) -> None:
         """Take a message."""
         self._mailbox.got(message, retained=retained)
-
-    def _is_deaf(self) -> None:
-        self.deaf_to((self._mailbox.self_test,))
 
     def _be_patient_no_more(self) -> None:
         if self._settling is not None:

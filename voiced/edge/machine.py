@@ -51,6 +51,22 @@ def load_meter() -> Callable[[], Load]:
     return load
 
 
+LARGE = 1 << 20
+"""Bytes of a block that goes back to the system as soon as it is free."""
+_M_MMAP_THRESHOLD = -3
+"""mallopt(3)."""
+
+
+def keep_no_large_blocks() -> None:
+    """Have large blocks of memory, such as messages of 10 MB that are refused, go back to the system for good.
+
+    glibc learns from the first one to keep them, up to 32 MB each, among small blocks that outlive them.
+    """
+    option = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's
+    if option is not None:
+        option(_M_MMAP_THRESHOLD, LARGE)
+
+
 def give_back() -> None:
     """Give memory that the start needed, and nobody needs now, back to the system; takes some milliseconds."""
     gc.collect()

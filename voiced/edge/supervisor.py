@@ -5,6 +5,7 @@ Source: sd_notify(3) and sd_watchdog_enabled(3) of systemd 252 and 257.
 
 import logging
 import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -36,6 +37,10 @@ class Supervisor:
     def ready(self, status: str) -> None:
         """Say that everything is open; ``systemctl start`` returns now."""
         self._notify("READY=1", f"STATUS={_line(status)}")
+
+    def reloading(self) -> None:
+        """Say that the configuration is read again, as SIGHUP asks for; :meth:`ready` ends it."""
+        self._notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def status(self, status: str) -> None:
         """Say in a few words what goes on, for ``systemctl status``."""

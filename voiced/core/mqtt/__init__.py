@@ -18,6 +18,7 @@ from voiced.core.mqtt.commands import (
     Ping,
     RefusedCommandError,
     Release,
+    Reload,
     Reply,
     Restart,
     Say,
@@ -28,6 +29,7 @@ from voiced.core.mqtt.commands import (
     succeeded,
 )
 from voiced.core.mqtt.parsing import LARGEST_PAYLOAD, parse
+from voiced.core.mqtt.passing import LogLine, ToolEvent, Transcript
 from voiced.core.mqtt.payloads import (
     Assistant,
     BrokerHealth,
@@ -81,6 +83,7 @@ __all__ = [
     "LastError",
     "Latency",
     "Listen",
+    "LogLine",
     "Message",
     "NewConversation",
     "Payload",
@@ -88,6 +91,7 @@ __all__ = [
     "Problem",
     "RefusedCommandError",
     "Release",
+    "Reload",
     "Reply",
     "Response",
     "Restart",
@@ -102,8 +106,10 @@ __all__ = [
     "TokenCount",
     "TokenSums",
     "ToolCall",
+    "ToolEvent",
     "Topic",
     "Topics",
+    "Transcript",
     "Turn",
     "TurnEvent",
     "Turns",

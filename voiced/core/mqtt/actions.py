@@ -91,6 +91,7 @@ ACTIONS = (
         text="text",
     ),
     Action("turns", "answer with the last finished turns, oldest first", {"last": _LAST}),
+    Action("reload", "read the configuration again; the answer says what holds now, and what after a restart"),
     Action("restart", "end, to be started again by systemd"),
     Action("ping", "answer"),
 )

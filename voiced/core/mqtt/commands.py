@@ -91,6 +91,13 @@ class NewConversation:
 
 
 @dataclass(frozen=True, slots=True)
+class Reload:
+    """Read the configuration again."""
+
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
 class Restart:
     """End, to be started again."""
 
@@ -209,6 +216,7 @@ Command: TypeAlias = (
     | Stop
     | End
     | NewConversation
+    | Reload
     | Restart
     | Say
     | Announce
@@ -226,6 +234,7 @@ _NAMES: Mapping[type, str] = {
     Stop: "stop",
     End: "end",
     NewConversation: "new_conversation",
+    Reload: "reload",
     Restart: "restart",
     Say: "say",
     Announce: "announce",

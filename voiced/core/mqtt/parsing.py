@@ -32,6 +32,7 @@ from voiced.core.mqtt.commands import (
     Ping,
     RefusedCommandError,
     Release,
+    Reload,
     Reply,
     Restart,
     Say,
@@ -229,34 +230,14 @@ def _listen(text: str, fields: _Fields, reply: Reply) -> Listen:
     return Listen(reply, timeout, profile, _flag(fields, "hold"))
 
 
-def _release(text: str, fields: _Fields, reply: Reply) -> Release:
-    _nothing("release", text, fields)
-    return Release(reply)
+def _bare(action: str, kind: Callable[[Reply], Command]) -> _Reader:
+    """Return a reader of an action that takes nothing."""
 
+    def read(text: str, fields: _Fields, reply: Reply) -> Command:
+        _nothing(action, text, fields)
+        return kind(reply)
 
-def _stop(text: str, fields: _Fields, reply: Reply) -> Stop:
-    _nothing("stop", text, fields)
-    return Stop(reply)
-
-
-def _end(text: str, fields: _Fields, reply: Reply) -> End:
-    _nothing("end", text, fields)
-    return End(reply)
-
-
-def _new_conversation(text: str, fields: _Fields, reply: Reply) -> NewConversation:
-    _nothing("new_conversation", text, fields)
-    return NewConversation(reply)
-
-
-def _restart(text: str, fields: _Fields, reply: Reply) -> Restart:
-    _nothing("restart", text, fields)
-    return Restart(reply)
-
-
-def _ping(text: str, fields: _Fields, reply: Reply) -> Ping:
-    _nothing("ping", text, fields)
-    return Ping(reply)
+    return read
 
 
 def _say(text: str, fields: _Fields, reply: Reply) -> Say:
@@ -281,11 +262,6 @@ def _announce(text: str, fields: _Fields, reply: Reply) -> Announce:
         volume=_percent(fields, "volume"),
         media=media,
     )
-
-
-def _cancel_announcements(text: str, fields: _Fields, reply: Reply) -> CancelAnnouncements:
-    _nothing("cancel_announcements", text, fields)
-    return CancelAnnouncements(reply)
 
 
 def _ask(text: str, fields: _Fields, reply: Reply) -> Ask:
@@ -379,18 +355,22 @@ _SETTINGS: Mapping[str, Callable[[object], Any]] = {
     "volume": _volume,
     "wake_sensitivity": _sensitivity,
 }
+_BARE: Mapping[str, Callable[[Reply], Command]] = {
+    "release": Release,
+    "stop": Stop,
+    "end": End,
+    "new_conversation": NewConversation,
+    "cancel_announcements": CancelAnnouncements,
+    "reload": Reload,
+    "restart": Restart,
+    "ping": Ping,
+}
 _READERS: Mapping[str, _Reader] = {
+    **{action: _bare(action, kind) for action, kind in _BARE.items()},
     "listen": _listen,
-    "release": _release,
-    "stop": _stop,
-    "end": _end,
-    "new_conversation": _new_conversation,
     "say": _say,
     "announce": _announce,
-    "cancel_announcements": _cancel_announcements,
     "ask": _ask,
-    "restart": _restart,
-    "ping": _ping,
     "get": _get,
     "turns": _turns,
     "set": _set,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from voiced.config import Config
-from voiced.core.mqtt import actions, payloads
+from voiced.core.mqtt import actions, passing, payloads
 from voiced.core.mqtt.actions import JsonSchema
 from voiced.core.mqtt.payloads import Payload
 
@@ -49,7 +49,10 @@ TABLE = (
     Topic("event/wake", "out", "a conversation was called for, or a near miss", payloads.WakeEvent),
     Topic("event/session", "out", "a session with the service began or ended", payloads.SessionEvent),
     Topic("event/turn", "out", "a turn began or ended", payloads.TurnEvent),
+    Topic("event/tool", "out", "the model used a tool", passing.ToolEvent),
     Topic("event/error", "out", "something failed, or works again", payloads.ErrorEvent),
+    Topic("transcript", "out", "what is being said, with `mqtt.live_transcript`", passing.Transcript, qos=0),
+    Topic("log", "out", "the log, from the level `mqtt.log` on", passing.LogLine, qos=0),
     Topic("response", "out", "answer to a command that named no response topic", payloads.Response),
     Topic("set/+", "in", f"one setting: {SETTINGS}"),
     Topic("set", "in", "settings as a JSON object: all are taken, or none"),

@@ -1,0 +1,40 @@
+"""What voiced says while it happens, never kept: tools, live text, its log."""
+
+from typing import Literal
+
+from voiced.core.mqtt.payloads import Count, Payload, Time
+
+
+class ToolEvent(Payload):
+    """``event/tool``: the model used a tool."""
+
+    event_type: Literal["called", "finished", "failed"]
+    time: Time
+    turn: Count
+    name: str
+    arguments: str | None = None
+    """JSON text as the model wrote it; ``None`` where no texts are published."""
+    duration_ms: Count | None = None
+    """``None`` while it runs."""
+
+
+class Transcript(Payload):
+    """``transcript``: what is being said, as far as it is known."""
+
+    turn: Count
+    session: str
+    role: Literal["user", "assistant"]
+    text: str
+    """The whole so far. An answer's text runs ahead of its sound; the final one is what was heard."""
+    final: bool
+    seq: Count
+    """Counts the messages of a turn from 0, so that a gap is seen."""
+
+
+class LogLine(Payload):
+    """``log``: a line of the log, without secrets."""
+
+    time: Time
+    level: Literal["debug", "info", "warning", "error"]
+    logger: str
+    message: str
