@@ -1,25 +1,18 @@
 """Keys in their order, tokens renewed in time and never twice at once, errors that help and tell no secret."""
 
 import asyncio
-import json
 import logging
-import re
-import ssl
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
-from azure.identity.aio import DefaultAzureCredential
 
 from voiced.config import RealtimeConfig
 from voiced.core.realtime.endpoint import Secret
 from voiced.edge.credentials import Credentials
-from voiced.edge.identity import identity
 from voiced.errors import RefusedError, ServiceError
 
 AZURE = {"provider": "azure", "endpoint": "https://kitchen.openai.azure.com"}
@@ -297,139 +290,3 @@ async def test_warming_up_never_fails_and_complains_once(caplog: pytest.LogCaptu
     levels = [record.levelname for record in caplog.records if "Keyless sign-in failed" in record.getMessage()]
     assert levels == ["WARNING", "DEBUG", "DEBUG"]
     assert "token-1" not in caplog.text
-
-
-# --- the real library -------------------------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def authority(ca: trustme.CA, answer: dict[str, Any], status: int = 200) -> AsyncIterator[tuple[str, list[str]]]:
-    """Microsoft Entra's token endpoint on loopback, over TLS; yields its address and the requests it gets."""
-    requests: list[str] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        length = re.search(r"(?i)content-length: (\d+)", head)
-        body = await reader.readexactly(int(length[1]) if length else 0)
-        requests.append(head.split("\r\n", 1)[0] + " " + body.decode())
-        text = json.dumps(answer).encode()
-        writer.write(b"HTTP/1.1 %d X\r\nContent-Type: application/json\r\n" % status)
-        writer.write(b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(text) + text)
-        await writer.drain()
-        writer.close()
-
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    ca.issue_cert("127.0.0.1").configure_cert(tls)
-    server = await asyncio.start_server(serve, "127.0.0.1", ssl=tls)
-    async with server:
-        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", requests
-
-
-@pytest.fixture
-def principal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service principal in the environment, and nothing else that could sign in."""
-    environment = {
-        "AZURE_TENANT_ID": "11111111-2222-3333-4444-555555555555",
-        "AZURE_CLIENT_ID": "66666666-7777-8888-9999-000000000000",
-        "AZURE_CLIENT_SECRET": "s3cret",
-        "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential",
-    }
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-
-
-def real(ca: trustme.CA, tmp_path: Path) -> Credentials:
-    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    return Credentials(
-        RealtimeConfig.model_validate(AZURE),
-        environment={},
-        new_identity=lambda: DefaultAzureCredential(connection_verify=str(tmp_path / "ca.pem")),
-    )
-
-
-@pytest.mark.usefixtures("principal")
-async def test_the_real_library_fetches_a_token_and_closes_its_sockets(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    ca = trustme.CA()
-    token = {"access_token": "real-token", "expires_in": 3600, "token_type": "Bearer"}
-    async with authority(ca, token) as (address, requests):
-        monkeypatch.setenv("AZURE_AUTHORITY_HOST", address)
-        with caplog.at_level(logging.DEBUG):
-            async with real(ca, tmp_path) as credentials:
-                secrets = await asyncio.gather(*(credentials.secret() for _ in range(3)))
-    assert secrets == [Secret("token", "real-token")] * 3
-    (fetch,) = [one for one in requests if "/token" in one]
-    assert fetch.startswith("POST /11111111-2222-")
-    assert "scope=https%3A%2F%2Fcognitiveservices.azure.com%2F.default" in fetch
-    assert not any(secret in caplog.text for secret in ("real-token", "s3cret"))
-
-
-@pytest.mark.usefixtures("principal")
-async def test_the_real_library_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ca = trustme.CA()
-    refusal = {"error": "invalid_client", "error_description": "AADSTS7000215: Invalid client secret provided."}
-    async with authority(ca, refusal, status=401) as (address, _):
-        monkeypatch.setenv("AZURE_AUTHORITY_HOST", address)
-        async with real(ca, tmp_path) as credentials:
-            with pytest.raises(RefusedError, match=r"failed with AADSTS7000215 \(tried EnvironmentCredential\)"):
-                await credentials.secret()
-
-
-@pytest.mark.usefixtures("principal")
-async def test_the_usual_chain_without_any_identity_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AZURE_CLIENT_SECRET")
-    async with Credentials(RealtimeConfig.model_validate(AZURE), environment={}) as credentials:
-        with pytest.raises(
-            RefusedError, match=r"Keyless sign-in failed \(tried EnvironmentCredential\)\. Run \"az login\""
-        ):
-            await credentials.secret()
-
-
-# --- a service principal of systemd credentials -----------------------------------------------------------------------
-
-PRINCIPAL = {
-    "azure_tenant_id": "11111111-2222-3333-4444-555555555555",
-    "azure_client_id": "66666666-7777-8888-9999-000000000000",
-    "azure_client_secret": "s3cret",
-}
-
-
-def stored(folder: Path, *names: str) -> dict[str, str]:
-    """Put parts of the principal where systemd would; the rest stands in the environment."""
-    for name in names:
-        (folder / name).write_text(f"{PRINCIPAL[name]}\n")
-    rest = {name.upper(): value for name, value in PRINCIPAL.items() if name not in names}
-    return {"CREDENTIALS_DIRECTORY": str(folder), **rest}
-
-
-@pytest.mark.parametrize("names", [tuple(PRINCIPAL), ("azure_client_secret",)])
-async def test_a_service_principal_of_systemd_credentials_signs_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, names: tuple[str, ...]
-) -> None:
-    ca = trustme.CA()
-    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    (systemd := tmp_path / "credentials").mkdir()
-    environment = stored(systemd, *names)
-    token = {"access_token": "real-token", "expires_in": 3600, "token_type": "Bearer"}
-    async with authority(ca, token) as (address, requests):
-        monkeypatch.setenv("AZURE_AUTHORITY_HOST", address)
-        with caplog.at_level(logging.DEBUG):
-            async with Credentials(
-                RealtimeConfig.model_validate(AZURE),
-                environment=environment,
-                new_identity=lambda: identity(environment, connection_verify=str(tmp_path / "ca.pem")),
-            ) as credentials:
-                assert await credentials.secret() == Secret("token", "real-token")
-    (fetch,) = [one for one in requests if "/token" in one]
-    assert fetch.startswith(f"POST /{PRINCIPAL['azure_tenant_id']}/")
-    assert f"client_id={PRINCIPAL['azure_client_id']}" in fetch
-    assert not any(secret in caplog.text for secret in ("real-token", "s3cret"))
-
-
-async def test_half_a_service_principal_is_named(tmp_path: Path) -> None:
-    environment = stored(tmp_path, "azure_client_secret", "azure_client_id")
-    del environment["AZURE_TENANT_ID"]
-    async with Credentials(RealtimeConfig.model_validate(AZURE), environment=environment) as credentials:
-        with pytest.raises(RefusedError, match='needs "azure_tenant_id" beside it, or AZURE_TENANT_ID'):
-            await credentials.secret()

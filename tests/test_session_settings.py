@@ -56,7 +56,6 @@ OTHER: dict[str, Any] = {
 """A value for each key of a profile that is not its usual one."""
 NOT_SENT = {"deployment", "chime", "history", "voice_live"}
 WITH: dict[str, dict[str, Any]] = {
-    "session": {"tools": ()},
     "vad_eagerness": {"turn_detection": "semantic_vad"},
     "noise_strength": {"noise_reduction": "near_field"},
     "truncation_ratio": {"truncation": "retention_ratio"},

@@ -18,6 +18,7 @@ import openai.types.realtime as ga
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 Dialect: TypeAlias = Literal["ga", "preview", "voice-live"]
+Side: TypeAlias = Literal["server", "client"]
 
 _KNOWN_EXTRAS = {
     # recorded on the wire, missing in the SDK's types
@@ -50,7 +51,15 @@ def check_client_frame(dialect: Dialect, frame: Mapping[str, Any]) -> None:
     _check(dialect, frame, "client")
 
 
-def _check(dialect: Dialect, frame: Mapping[str, Any], side: Literal["server", "client"]) -> None:
+def kinds(dialect: Dialect, side: Side) -> set[str]:
+    """Return the types of all messages that the SDK knows."""
+    if dialect != "voice-live":
+        return set(_models(dialect, side))
+    base: Any = voice_live.ServerEvent if side == "server" else voice_live.ClientEvent
+    return {str(getattr(kind, "value", kind)) for kind in base.__mapping__}
+
+
+def _check(dialect: Dialect, frame: Mapping[str, Any], side: Side) -> None:
     kind = frame.get("type")
     if dialect == "voice-live":
         problems = list(_voice_live_problems(frame, side))

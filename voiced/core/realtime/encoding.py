@@ -91,10 +91,8 @@ def turn_detection(settings: SessionSettings) -> Json | None:
 
 
 def tools(settings: SessionSettings) -> Json:
-    """Return the keys that offer tools; none where there are none."""
-    if not settings.tools:
-        return {}
-    return {"tools": [dict(tool) for tool in settings.tools], "tool_choice": "auto"}
+    """Return the key that offers tools, where there are any; the model chooses, unless the profile says otherwise."""
+    return {"tools": [dict(tool) for tool in settings.tools]} if settings.tools else {}
 
 
 def present(fields: Json) -> Json:
