@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from voiced.core.evidence import Clip
@@ -20,7 +20,7 @@ class ScriptedMicrophone:
     def __init__(self) -> None:
         self.overruns = 0
         self.problem: str | None = None
-        self.prompt = False
+        self.prompt = self.is_calm = False
         self.muted = False
         self._frames: asyncio.Queue[Frame | None] = asyncio.Queue()
         self.end = 0
@@ -33,6 +33,9 @@ class ScriptedMicrophone:
 
     def pace(self, *, prompt: bool) -> None:
         self.prompt = prompt
+
+    def calm(self, *, calm: bool) -> None:
+        self.is_calm = calm
 
     def mute(self, *, muted: bool) -> None:
         self.muted = muted
@@ -80,16 +83,31 @@ class ScriptedEars:
         self.scores: tuple[float, ...] = (0.0,)
         self.words: tuple[WordRule, ...] = ()
         self.fed: list[Frame] = []
+        self.skimmed: list[Frame] = []
         self.woken_at: list[float] = []
         self.scored: list[tuple[int, tuple[float, ...]]] = []
 
     def feed(self, *frames: Frame) -> Wake | None:
         self.fed += frames
-        heard = [frame for frame in frames if frame.end in self.wakes_at]
+        heard = [*self.skimmed, *(frame for frame in frames if frame.end in self.wakes_at)]
+        self.skimmed.clear()
         if not heard:
             return None
         self.woken_at.append(time.monotonic())
         return Wake(self.wakes_at[heard[0].end], 0.9, 0.5, heard[0].end)
+
+    @property
+    def waiting(self) -> bool:
+        return bool(self.skimmed)
+
+    def may_skim(self, frames: Sequence[Frame]) -> bool:
+        return len(frames) == 4 and not self.open and not self.misses
+
+    def skim(self, frames: Sequence[Frame]) -> bool:
+        """Hear a word only when :meth:`feed` is called."""
+        self.fed += frames
+        self.skimmed += [frame for frame in frames if frame.end in self.wakes_at]
+        return bool(self.skimmed)
 
     def rows(self) -> list[tuple[int, tuple[float, ...]]]:
         rows, self.scored = self.scored, []

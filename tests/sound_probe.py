@@ -1,8 +1,8 @@
 """A program that opens microphone and speaker as the daemon does, obeys lines on stdin, and tells all in JSON.
 
 ``python -m tests.sound_probe RECORDING [--input X] [--output X] [...]``; lines in:
-``play ITEM INDEX WAV``, ``chime KIND``, ``cut``, ``pause``, ``resume``, ``volume N``, ``report``. The end of stdin
-ends it.
+``play ITEM INDEX WAV``, ``chime KIND``, ``cut``, ``pause``, ``resume``, ``volume N``, ``calm N``, ``report``. The end
+of stdin ends it.
 The microphone's frames go to RECORDING as raw 16-bit samples, and lost sound as zeros.
 """
 
@@ -75,6 +75,8 @@ def obey(line: str, microphone: SoundcardMicrophone, speaker: Speaker) -> None:
             speaker.resume()
         case ["volume", percent]:
             speaker.volume(int(percent))
+        case ["calm", calm]:
+            microphone.calm(calm=calm == "1")
         case ["report"]:
             tell(
                 overruns=microphone.overruns,

@@ -76,6 +76,38 @@ async def test_steps_stay_whole_after_the_gate_was_open() -> None:
         assert len(ears.fed) == 12
 
 
+async def test_while_all_is_quiet_the_loop_listens_alone_and_says_that_it_is_calm() -> None:
+    ears, heard, calm = ScriptedEars(), list[Heard](), list[bool]()
+    ears.wakes_at = {22 * FRAME: "a"}
+    async with Attention(ears, post=heard.append, clips=None, words=["a"], calm=calm.append) as attention:
+        for frame in frames(20):
+            attention.hear(frame)
+        assert (len(ears.fed), calm) == (20, [True])  # nobody else was asked
+        for frame in frames(4, start=20 * FRAME):
+            attention.hear(frame)
+        assert calm == [True, False]
+        await attention.settled()
+        assert heard == [Wake("a", 0.9, 0.5, 22 * FRAME)]
+        for frame in frames(4, start=24 * FRAME):
+            attention.hear(frame)
+        assert (len(ears.fed), calm) == (28, [True, False, True])
+
+
+async def test_the_loop_keeps_its_hands_off_ears_that_are_at_work() -> None:
+    ears = SlowEars()
+    async with Attention(ears, post=lambda _: None, clips=None, words=[]) as attention:
+        ears.open = True
+        attention.hear(frames(1)[0])
+        await asyncio.to_thread(ears.began.wait)
+        ears.open = False
+        for frame in frames(11, start=FRAME):
+            attention.hear(frame)
+        assert ears.fed == []
+        ears.go.set()
+        await attention.settled()
+        assert [frame.start // FRAME for frame in ears.fed] == list(range(12))
+
+
 async def test_whatever_concerns_the_ears_overtakes_no_frame() -> None:
     ears = SlowEars()
     ears.open = True

@@ -11,6 +11,7 @@ from voiced import ports
 from voiced.core.ears import SILENCE_DB, Ears
 from voiced.core.frames import FRAME, MICROPHONE_RATE, STEP, Frame, Samples
 from voiced.core.wake import Wake, WakeRules, WordRule
+from voiced.edge.microphone import CALM_STEPS
 from voiced.edge.models import find_models
 from voiced.edge.vad import Vad
 from voiced.edge.wakemodel import WakeModels
@@ -233,6 +234,42 @@ def test_frames_at_once_are_heard_as_one_by_one(spans: list[tuple[int, int]], cu
     assert (models[0].resets, one_by_one.rows()) == (models[1].resets, at_once.rows())
 
 
+@given(spans, st.integers(0, 7))
+def test_a_step_skimmed_and_scored_later_is_heard_as_if_it_were_fed(spans: list[tuple[int, int]], gap: int) -> None:
+    sound = np.concatenate([np.repeat(np.int16(900 * level), length * FRAME) for level, length in spans])
+    models = Loudest(), Loudest()
+    fed, skimmed = (simple_ears(model) for model in models)
+    pieces, wakes, same = frames_with_a_gap(sound, gap), list[Wake](), list[Wake]()
+    while pieces:
+        piece = following(pieces, 4)
+        pieces = pieces[len(piece) :]
+        wakes += [wake] if (wake := fed.feed(*piece)) else []
+        if skimmed.may_skim(piece):
+            scored = len(models[1].heard)
+            wake = skimmed.feed() if skimmed.skim(piece) else None
+            assert skimmed.open or len(models[1].heard) == scored
+        else:
+            wake = skimmed.feed(*piece)
+        same += [wake] if wake else []
+    assert same == wakes
+    assert skimmed.rows() == fed.rows()
+    assert skimmed.open_s == fed.open_s
+    assert np.array_equal(models[0].heard, models[1].heard)
+
+
+def test_ears_that_have_something_to_tell_are_not_quiet() -> None:
+    ears = simple_ears(Loudest())
+    assert not ears.may_skim(list(frames(tone(1, 0))))  # the first sound
+    hear(ears, np.concatenate((tone(40, 0), tone(1, 300), tone(13, 0))))
+    quiet = list(frames(tone(1, 0), start=54 * STEP))
+    assert not ears.open
+    assert not ears.may_skim(quiet)
+    assert [miss.score for miss in ears.near_misses()] == [0.3]
+    assert ears.may_skim(quiet)
+    assert not ears.may_skim(quiet[:3])
+    assert not ears.may_skim(list(frames(tone(1, 0), start=55 * STEP)))
+
+
 def frames_with_a_gap(sound: Samples, gap: int) -> list[Frame]:
     """Return the frames of a sound, with one lost in the middle of it if ``gap`` is above 3."""
     whole = list(frames(sound))
@@ -335,6 +372,32 @@ def test_the_decision_comes_in_the_step_openwakeword_crosses_in() -> None:
             scores = reference.scores([models.word(note["model"]).path], steps(sound))
             crossing = int(np.argmax(scores[:, 0] >= 0.5))
             assert hear(real_ears(Engine()), sound)[0].end == (crossing + 1) * STEP
+
+
+def test_a_calm_microphone_makes_no_decision_late() -> None:
+    """Some steps at a time while nobody speaks: when the word is decided, all that came before has been heard."""
+    for name, note in NOTES.items():
+        if note["model"]:
+            sound = load(SOUNDS / f"{name}.wav")
+            (wake,) = hear(real_ears(Engine()), sound)
+            assert calmly_heard_at(real_ears(Engine()), list(frames(sound))) == wake.end
+
+
+def calmly_heard_at(ears: Ears, pieces: list[Frame]) -> int | None:
+    """Return how much of the sound there was when a wake word was heard in it."""
+    ears.feed(pieces[0])
+    at, calm = 1, False
+    while at < len(pieces):
+        count = CALM_STEPS * 4 if calm else 4 - at % 4
+        some = pieces[at : at + count]
+        at += count
+        wakes = [ears.feed(*some[first : first + 4]) for first in range(0, len(some), 4)]
+        while ears.waiting:
+            wakes.append(ears.feed())
+        if any(wakes):
+            return some[-1].end
+        calm = not ears.open
+    return None
 
 
 @pytest.mark.parametrize("gate", [True, False])

@@ -186,14 +186,17 @@ def is_listening(told: dict[str, object]) -> bool:
     return "microphone_problem" in told and told["microphone_problem"] is None
 
 
-def test_the_microphone_hears_every_sample(beds: Beds) -> None:
+@pytest.mark.parametrize("calm", [False, True])
+def test_the_microphone_hears_every_sample(beds: Beds, calm: bool) -> None:
     said = speechlike(16_000)
     with beds(microphone_rate=16_000) as bed, Probe(bed) as probe:
+        probe.send("calm", int(calm))
         probe.wait_for(is_listening)
         bed.play_into_mic(said, 16_000)
         eventually(lambda: best_match(probe.heard, said)[0] > 0.99, what="what was said is heard")
         _, place = best_match(probe.heard, said)
         assert np.array_equal(probe.heard[place : place + len(said)], said)
+        probe.send("calm", 0)
         assert probe.report()["overruns"] == 0
 
 

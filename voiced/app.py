@@ -103,7 +103,14 @@ class Daemon:
         )
         words = [word.model for word in config.wake.words]
         near = config.realtime.prepare_at
-        self._attention = Attention(parts.ears, post=self.post, clips=parts.clips, words=words, rising_at=near)
+        self._attention = Attention(
+            parts.ears,
+            post=self.post,
+            clips=parts.clips,
+            words=words,
+            rising_at=near,
+            calm=lambda calm: parts.microphone.calm(calm=calm),
+        )
         self._nearness = Nearness(parts.speech())
         self._hands = Hands(
             config,

@@ -28,20 +28,22 @@ class Attention:
     long: too long for the loop. Asking another thread and waiting for its answer costs 60 to 130 µs a time (measured
     with pauses between, as in life): 0.5 % of a core for 50 frames a second, half of what the whole idle daemon may
     take. Hence one thread that is only ever sent to (about 10 µs), and speaks up by itself when it has heard something.
-    While the gate is shut it is sent whole steps of four frames, since only the last of them can lead to a score: that
-    costs no more than calling the ears from the loop, and holds the loop for 0.06 ms at most instead of 1.7.
-    Whatever else concerns the ears goes the same way, so they need no lock and nothing overtakes a frame.
+    While all is quiet not even that is worth it: whether a step may hold speech is found out in the loop (20 µs), and
+    the thread sleeps on. The ears belong to the thread from when it is sent something until it has done it, and to the
+    loop in between; so they need no lock, and nothing overtakes a frame.
 
     Args:
-        ears: Touched by the thread alone, but for :attr:`vetoed` and ``open``, which are single values.
+        ears: Of no concern to anybody else, but for :attr:`vetoed` and ``open``, which are single values.
         post: Takes what was heard, in the event loop.
         clips: Keeps recordings of it; ``None``: nobody does.
         words: Names of the scores.
         rising_at: Fraction of its threshold from which a score is told as rising; 0: never.
+        calm: Told in the event loop when all becomes quiet, so that nothing need be heard at once, and when it does
+            not.
 
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by name, and each a part or a rule
         self,
         ears: Ears,
         *,
@@ -49,6 +51,7 @@ class Attention:
         clips: Clips | None,
         words: Sequence[str],
         rising_at: float = 0.0,
+        calm: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._ears = ears
         self._post = post
@@ -56,12 +59,15 @@ class Attention:
         self._evidence = None if clips is None else Evidence(words)
         self._rising_at = rising_at
         self._risen: frozenset[str] = frozenset()
+        self._tell_calm, self._is_calm = calm, False
         self._rules: tuple[WordRule, ...] = ()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._work: SimpleQueue[_Work] = SimpleQueue()
         self._frames: list[Frame] = []
         self._next: int | None = None
         self._first = 0
+        self._sent = self._done = 0
+        """How much work the loop sent, and the thread did."""
         self._behind = self._closing = False
         self._failed: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="ears", daemon=True)
@@ -94,26 +100,45 @@ class Attention:
             if self._is_behind():
                 self._next = None
             else:
-                self._work.put(frames)
+                self._pass_on(frames)
 
     def forget(self) -> None:
         """Forget everything heard: after un-muting, for example."""
         self._frames, self._next = [], None
-        self._work.put(self._forget)
+        self._send(self._forget)
 
     def adjust(self, words: tuple[WordRule, ...]) -> None:
         """Let words count by other rules from the next frame on."""
-        self._work.put(lambda: self._adjust(words))
+        self._send(lambda: self._adjust(words))
 
     async def settled(self) -> None:
         """Wait until the ears have heard all there was and what they said is posted."""
         done = asyncio.Event()
-        self._work.put(lambda: self._tell(done.set))
+        self._send(lambda: self._tell(done.set))
         await done.wait()
         if self._failed is not None:
             raise self._failed
 
     # --- in the loop's thread -----------------------------------------------------------------------------------------
+
+    def _pass_on(self, frames: Sequence[Frame]) -> None:
+        is_calm = False
+        if not self._may_skim(frames):
+            self._send(frames)
+        elif self._ears.skim(frames):
+            self._send(())
+        else:
+            is_calm = True
+        if is_calm != self._is_calm:
+            self._is_calm = is_calm
+            self._tell_calm(is_calm)
+
+    def _send(self, work: _Work) -> None:
+        self._sent += 1
+        self._work.put(work)
+
+    def _may_skim(self, frames: Sequence[Frame]) -> bool:
+        return self._done == self._sent and self._evidence is None and self._ears.may_skim(frames)
 
     def _is_behind(self) -> bool:
         """Tell whether frames must be dropped; the ears notice the gap, and begin anew behind it."""
@@ -132,8 +157,10 @@ class Attention:
                     work()
                 elif self._failed is None and not self._closing:
                     self._feed(work)
+                    self._catch_up()
             except BaseException as exc:  # noqa: BLE001 - raised again where the loop can see it
                 self._failed = exc
+            self._done += 1
 
     def _feed(self, frames: Sequence[Frame]) -> None:
         wake = self._ears.feed(*frames)
@@ -146,6 +173,11 @@ class Attention:
             self._tell(self._post, miss)
         if self._evidence is not None:
             self._remember(self._evidence, frames, wake, misses)
+
+    def _catch_up(self) -> None:
+        """Score what waits since the gate opened, bite by bite, so that the loop gets its turn, until more comes."""
+        while self._ears.waiting and self._work.empty():
+            self._feed(())
 
     def _remember(
         self, evidence: Evidence, frames: Sequence[Frame], wake: Wake | None, misses: Sequence[NearMiss]

@@ -42,6 +42,12 @@ class Microphone(Protocol):
         Steps begin with the sound and behind each gap, as the ears' do; so a word is not heard later for it.
         """
 
+    def calm(self, *, calm: bool) -> None:
+        """Wait for some steps instead of one, as nobody speaks; or (as at first) no longer. A slow pace is slower then.
+
+        A wake word lasts twice as long as that from its first sound to its decision, so it is not heard later either.
+        """
+
     def mute(self, *, muted: bool) -> None:
         """Close the device for real until it is unmuted; no frames come meanwhile, and nothing is a problem."""
 
@@ -54,6 +60,10 @@ class Ears(Protocol):
         """Whether the gate lets sound through to the models now."""
 
     @property
+    def waiting(self) -> bool:
+        """Whether there is sound that is not scored yet."""
+
+    @property
     def scores(self) -> tuple[float, ...]:
         """The newest row of scores, in the order of the words."""
 
@@ -64,8 +74,14 @@ class Ears(Protocol):
     def feed(self, *frames: Frame) -> Wake | None:
         """Take the next frame, or some that follow on each other; return a wake word heard in them.
 
-        May take milliseconds. A whole step at once costs least while the gate is shut.
+        May take milliseconds. A whole step at once costs least while the gate is shut. No frame: score what waits.
         """
+
+    def may_skim(self, frames: Sequence[Frame]) -> bool:
+        """Whether ``frames`` are the next step, and all is so quiet that :meth:`skim` may take it."""
+
+    def skim(self, frames: Sequence[Frame]) -> bool:
+        """Take such a step within microseconds; return whether something waits for :meth:`feed`."""
 
     def rows(self) -> list[tuple[int, tuple[float, ...]]]:
         """Return the rows of scores since the last call, each with the microphone position behind its step."""

@@ -75,6 +75,11 @@ class Ears:
         return self._gate.open
 
     @property
+    def waiting(self) -> bool:
+        """Whether there is sound that is not scored yet; :meth:`feed` does, without a frame too."""
+        return bool(self._waiting)
+
+    @property
     def level_db(self) -> float:
         """Loudness of the last frame, in dB below full scale."""
         if self._last is None:
@@ -110,11 +115,13 @@ class Ears:
     def feed(self, *frames: Frame) -> Wake | None:
         """Take the next frame, or some that follow on each other; return a wake word heard in them or shortly before.
 
-        Never scores more than a bite for each. A gap before the first makes the ears forget. A whole step at once
-        costs least while the gate is shut.
+        Never scores more than a bite for each, and one if there is none: what :meth:`skim` left. A gap before the first
+        makes the ears forget. A whole step at once costs least while the gate is shut.
         """
-        if len(frames) == FRAMES_PER_STEP and self._may_skim(frames):
-            return self._skim(frames)
+        if not frames or self.may_skim(frames):
+            if frames:
+                self.skim(frames)
+            return self._listen() if self._waiting else None
         first: Wake | None = None
         for frame in frames:  # two wakes cannot come so close: the first makes all words deaf for longer
             first = self._feed(frame) or first
@@ -126,30 +133,44 @@ class Ears:
         voiced = self._speech(frame.samples) if self._gated else True
         passage = self._gate.feed(frame.samples, voiced=voiced)
         self._open_frames += self._gate.open
-        return self._hear(passage, (frame,))
+        self._hear(passage, (frame,))
+        if self._reference is not None:
+            self._reference.listen(frame.end, self._bite)
+        return self._listen() if self._waiting else None
 
-    def _may_skim(self, frames: Sequence[Frame]) -> bool:
-        return not self._gate.open and self._gate.between_steps and frames[0].start == self._next and not self._waiting
+    def may_skim(self, frames: Sequence[Frame]) -> bool:
+        """Whether all is quiet, nothing is left to be told, and ``frames`` are the next step: see :meth:`skim`."""
+        return (
+            len(frames) == FRAMES_PER_STEP
+            and not self._gate.open
+            and self._gate.between_steps
+            and frames[0].start == self._next
+            and not self._waiting
+            and not self._judge.is_curious
+            and not (self._reference is not None and self._reference.active)
+        )
 
-    def _skim(self, frames: Sequence[Frame]) -> Wake | None:
-        """Do what :meth:`_feed` would with each frame of a step, if the gate is shut before it."""
+    def skim(self, frames: Sequence[Frame]) -> bool:
+        """Do what :meth:`feed` would with such a step, but score nothing; return whether something waits to be scored.
+
+        Takes microseconds: a look at whether it may hold speech.
+        """
         pieces = [frame.samples for frame in frames]
         voiced = [self._speech(piece) for piece in pieces]
         passage = self._gate.feed_step(np.concatenate(pieces), voiced=voiced)
         if passage is not None:
             self._open_frames += FRAMES_PER_STEP - voiced.index(True)
-        return self._hear(passage, frames)
+        self._hear(passage, frames)
+        return bool(self._waiting)
 
-    def _hear(self, passage: Passage | None, frames: Sequence[Frame]) -> Wake | None:
+    def _hear(self, passage: Passage | None, frames: Sequence[Frame]) -> None:
         self._last = frames[-1]
         self._next = end = self._last.end
         self._frames += len(frames)
         if self._reference is not None:
             self._reference.notice(frames)
-            self._reference.listen(end, self._bite * len(frames))
         if passage is not None:
             self._queue(passage, end)
-        return self._listen() if self._waiting else None
 
     def adjust(self, words: tuple[WordRule, ...]) -> None:
         """Let the words count by other rules from the next step on.

@@ -183,6 +183,11 @@ class WakeJudge:
         """Utterances that would have been wakes and were barred."""
         return sum(word.vetoed for word in self._words)
 
+    @property
+    def is_curious(self) -> bool:
+        """Whether a score came near a wake, and that is not over or not asked for yet."""
+        return any(word.is_curious for word in self._words)
+
     def restart(self) -> None:
         """The models forgot what they heard: the next rows mean nothing. Refractory times run on."""
         self._rows = 0
@@ -233,6 +238,11 @@ class _Word:
         self._peak: NearMiss | None = None
         self._last_near = 0
         self._misses: deque[NearMiss] = deque(maxlen=_KEPT_MISSES)
+
+    @property
+    def is_curious(self) -> bool:
+        """Whether there is a near miss, or may be one."""
+        return self._peak is not None or bool(self._misses)
 
     def adjust(self, rule: WordRule, rules: WakeRules) -> None:
         """Judge by another rule; the last scores still count."""

@@ -18,6 +18,7 @@ import numpy as np
 
 from voiced.core.devices import Device, Kind, choose, mono, stable_name
 from voiced.core.frames import Samples
+from voiced.core.rhythm import Rhythm
 from voiced.errors import DeviceError
 
 STALL_S = 1.0
@@ -64,6 +65,7 @@ class Stream:
             stream.start()
             self._room = 0 if kind == "input" else int(stream.write_available)
         self._available = 0
+        self._rhythm = Rhythm(_POLL_S)
         self._is_fed = False
         self._looked = time.monotonic()
 
@@ -120,12 +122,11 @@ class Stream:
             Interrupted: If the stream has to be closed and opened again.
 
         """
-        end = time.monotonic() + STALL_S
+        now = time.monotonic()
+        end = now + STALL_S
         length = blocks * self._block
-        # Who takes more at a time is in no hurry: better a little late than to look twice.
-        slack = _POLL_S if blocks > 1 else 0.0
         if self._kind == "input" and self._available < length:  # as it was when the last block was read, just now
-            self._sleep(length, slack)
+            time.sleep(self._until_first_look(now, length, blocks))
         while True:
             if self._card.is_rescanning:
                 raise Interrupted
@@ -135,12 +136,16 @@ class Stream:
                 self._looked = time.monotonic()
             if self._available >= length:
                 return
-            if time.monotonic() > end:
+            if self._looked > end:
                 raise DeviceError(f"{self._name} stands still: no sound passed for {STALL_S:g} s")
-            self._sleep(length, slack)
+            missing_s = (length - self._available) / self.rate
+            time.sleep(self._rhythm.again(self._looked, missing_s) if blocks > 1 else max(_POLL_S, missing_s))
 
-    def _sleep(self, length: int, slack: float) -> None:
-        time.sleep(max(_POLL_S, (length - self._available) / self.rate + slack))
+    def _until_first_look(self, now: float, length: int, blocks: int) -> float:
+        missing_s = (length - self._available) / self.rate
+        if blocks > 1:  # who takes more at a time is in no hurry: better a little late than to look twice
+            return self._rhythm.first(now, length / self.rate, missing_s)
+        return max(_POLL_S, missing_s)
 
     def close(self) -> None:
         """Drop what is in the device and give it back. Never raises."""
