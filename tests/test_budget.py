@@ -59,19 +59,8 @@ def problems(home: Home) -> dict[str, str]:
 
 
 def simulators_book(home: Home) -> int:
-    """What all answers and transcripts that the simulator sent cost, in nano-dollars, by plain arithmetic."""
-    nano = 0.0
-    for session in home.simulator.sessions:
-        for event in session.sent("response.done"):
-            used = event["response"]["usage"]
-            came_in, went_out = used["input_token_details"], used["output_token_details"]
-            cached = came_in.get("cached_tokens_details", {"text_tokens": 0, "audio_tokens": 0})
-            nano += 4000 * (came_in["text_tokens"] - cached["text_tokens"]) + 400 * came_in["cached_tokens"]
-            nano += 32000 * (came_in["audio_tokens"] - cached["audio_tokens"])
-            nano += 24000 * went_out["text_tokens"] + 64000 * went_out["audio_tokens"]
-        for event in session.sent("conversation.item.input_audio_transcription.completed"):
-            nano += 2500 * event["usage"]["input_tokens"] + 10_000 * event["usage"]["output_tokens"]
-    return round(nano)
+    """What all answers and transcripts that the simulator sent cost, in nano-dollars, by its own arithmetic."""
+    return sum(session.nano for session in home.simulator.sessions)
 
 
 async def test_a_conversation_is_booked_as_the_simulator_booked_it(tmp_path: Path) -> None:

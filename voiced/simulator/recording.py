@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from voiced.simulator.admission import Request
 from voiced.simulator.conversation import Item
 from voiced.simulator.dialect import Json
+from voiced.simulator.prices import TokenPrices
 
 Watch: TypeAlias = Callable[[int, str], None]
 """Hears of each event as it happens: number of the session, and a line like ``< session.created``."""
@@ -45,16 +46,21 @@ class Recording:
         client_frames: All messages of the client, with arrival times.
         server_frames: All events sent.
         memory: The items that the session remembers, oldest first; live.
+        nano: What it would cost so far, in billionths of a dollar.
         closed: Close code and reason as seen here, once over: the client's if it closed; 1006 for a lost connection.
 
     """
 
-    def __init__(self, number: int, request: Request, *, keep: bool = True, watch: Watch | None = None) -> None:
+    def __init__(
+        self, number: int, request: Request, prices: TokenPrices, *, keep: bool = True, watch: Watch | None = None
+    ) -> None:
         """Begin a recording; without ``keep`` nothing grows, and only ``watch`` hears of what happens."""
         self.number = number
         self.path = request.path
         self.query = dict(request.query)
         self.headers = dict(request.headers)
+        self.nano = 0
+        self._prices = prices
         self._keep = keep
         self._watch = watch
         self.client_frames: list[ClientFrame] = []
@@ -159,7 +165,9 @@ class Recording:
         """Keep an event that was sent."""
         if self._keep:
             self.server_frames.append(frame)
-        self._tell(f"< {frame.event['type']}")
+        kind, cost = frame.event["type"], self._prices.nano(frame.event)
+        self.nano += cost
+        self._tell(f"< {kind}  ${cost / 1e9:.4f}, ${self.nano / 1e9:.4f} so far" if cost else f"< {kind}")
 
     def note_sound(self, pcm: bytes) -> None:
         """Keep sound received."""

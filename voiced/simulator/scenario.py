@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from voiced.errors import ConfigError
+from voiced.simulator.prices import TokenPrices
 
 SOUNDS = Path(__file__).parent / "sounds"
 """Where the shipped answers are."""
@@ -198,6 +199,8 @@ class Scenario(_Part):
     session_minutes: Annotated[float, Field(gt=0)] = 60.0
     null_event_ids: bool = False
     """Whether ``error`` events say ``null`` where the client gave an event name, as the service often does."""
+    prices: TokenPrices = TokenPrices()
+    """What the simulator says that all this would cost."""
     unknown_events: bool = False
     """Whether events that nobody knows are sent in between."""
     speech_voice: str = "en-us"

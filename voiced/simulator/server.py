@@ -208,7 +208,8 @@ class Simulator:
     async def _converse(self, socket: ServerConnection) -> None:
         if not isinstance(socket, _Socket):
             raise TypeError("connections are made by serve, as told")
-        recording = Recording(self._started, socket.request_seen, keep=self._record, watch=self._watch)
+        prices = self.scenario.prices
+        recording = Recording(self._started, socket.request_seen, prices, keep=self._record, watch=self._watch)
         self._stage.script.begin()
         session = Session(socket, socket.admission, socket.plan, recording, self._stage)
         self._started += 1
