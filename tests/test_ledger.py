@@ -204,11 +204,22 @@ def test_a_cap_refuses_in_words_and_says_until_when() -> None:
     assert may_open(book, Caps(usd_per_day=0), NOON - timedelta(days=3)) is not None
 
 
-def test_minutes_are_capped_too() -> None:
+@pytest.mark.parametrize(
+    ("key", "again"),
+    [
+        ("session_minutes_per_hour", NOON + timedelta(hours=1)),
+        ("session_minutes_per_day", NOON + timedelta(days=1)),
+        ("session_minutes_per_month", NOON + timedelta(days=31)),
+    ],
+)
+def test_minutes_are_capped_too(key: str, again: datetime) -> None:
     book = spent((NOON, 0.0), minutes=30)
-    assert may_open(book, Caps(session_minutes_per_day=31), NOON) is None
-    assert "30 of 30 minutes" in str(may_open(book, Caps(session_minutes_per_day=30), NOON))
-    assert may_open(book, Caps(session_minutes_per_day=30), NOON + timedelta(days=1)) is None
+    assert may_open(book, Caps(**{key: 31}), NOON) is None
+    said = str(may_open(book, Caps(**{key: 30}), NOON))
+    assert "30 of 30 minutes of sessions" in said
+    assert f"(budget.{key})" in said
+    assert may_open(book, Caps(**{key: 30}), again) is None
+    assert not Caps(**{key: 30}).in_dollars
 
 
 def test_a_session_has_a_cap_of_its_own() -> None:
@@ -233,8 +244,15 @@ def test_a_warning_comes_before_the_end() -> None:
 def test_periods_are_those_of_the_calendar(zone: ZoneInfo, when: datetime, then: datetime) -> None:
     """What was paid counts in its hour, day and month; a clock set back by less than a day forgives nothing."""
     paid, now = (moment.replace(tzinfo=zone).astimezone(UTC).astimezone(zone) for moment in (when, then))
-    caps = Caps(usd_per_hour=1, usd_per_day=1, usd_per_month=1)
-    reached = {standing.key: standing.reached for standing in standings(spent((paid, 1.0)), caps, now)}
+    caps = Caps(
+        usd_per_hour=1,
+        usd_per_day=1,
+        usd_per_month=1,
+        session_minutes_per_hour=5,
+        session_minutes_per_day=5,
+        session_minutes_per_month=5,
+    )
+    reached = {standing.key: standing.reached for standing in standings(spent((paid, 1.0), minutes=5), caps, now)}
     lead_s = paid.timestamp() - now.timestamp()
     assume(abs(lead_s - AHEAD_S) > QUARTER_S)  # the book is as fine as that
     ahead = 0 <= lead_s < AHEAD_S
@@ -245,6 +263,9 @@ def test_periods_are_those_of_the_calendar(zone: ZoneInfo, when: datetime, then:
         "usd_per_hour": same_hour or ahead,
         "usd_per_day": same_day or ahead,
         "usd_per_month": same_month or ahead,
+        "session_minutes_per_hour": same_hour or ahead,
+        "session_minutes_per_day": same_day or ahead,
+        "session_minutes_per_month": same_month or ahead,
     }
 
 

@@ -226,8 +226,10 @@ class BudgetConfig(Section):
     usd_per_day: Cap = None
     """Days and months are those of the machine's time zone."""
     usd_per_month: Cap = None
+    session_minutes_per_hour: Cap = None
+    """Minutes that sessions are open; those of a single one end with ``conversation.max_s``."""
     session_minutes_per_day: Cap = None
-    """Minutes that sessions are open."""
+    session_minutes_per_month: Cap = None
     warn_at: Fraction = 0.8
     """Share of a cap from which ``health`` warns."""
     cheap_profile: str = ""

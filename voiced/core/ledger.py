@@ -137,7 +137,9 @@ class Caps:
     usd_per_hour: float | None = None
     usd_per_day: float | None = None
     usd_per_month: float | None = None
+    session_minutes_per_hour: float | None = None
     session_minutes_per_day: float | None = None
+    session_minutes_per_month: float | None = None
     warn_at: float = 0.8
     """Share of a cap from which there is a warning."""
 
@@ -165,7 +167,7 @@ class Standing:
 
     def sentence(self, now: datetime) -> str:
         """Return how it stands, for a person."""
-        if self.key == "session_minutes_per_day":
+        if self.key.startswith("session_minutes"):
             used = f"{self.used:.0f} of {self.limit:g} minutes of sessions"
         else:
             used = f"{self.used:.{2 if self.limit >= 1 else 4}f} of {self.limit:g} US dollars"
@@ -186,21 +188,18 @@ def standings(book: Book, caps: Caps, now: datetime, *, session: int | None = No
 
     """
     today = day_start(now)
-    tomorrow = today + timedelta(days=1)
     month = today.replace(day=1)
     hour = now.replace(minute=0, second=0, microsecond=0)
     found = []
-    if caps.usd_per_month is not None:
-        after = (month + timedelta(days=32)).replace(day=1)
-        found.append(Standing("usd_per_month", book.spent(month, after, now) / NANO, caps.usd_per_month, after))
-    if caps.usd_per_day is not None:
-        found.append(Standing("usd_per_day", book.spent(today, tomorrow, now) / NANO, caps.usd_per_day, tomorrow))
-    if caps.session_minutes_per_day is not None:
-        minutes = book.open_s(today, tomorrow, now) / 60
-        found.append(Standing("session_minutes_per_day", minutes, caps.session_minutes_per_day, tomorrow))
-    if caps.usd_per_hour is not None:
-        after = hour + timedelta(hours=1)
-        found.append(Standing("usd_per_hour", book.spent(hour, after, now) / NANO, caps.usd_per_hour, after))
+    for start, end, dollars, minutes in (
+        (month, (month + timedelta(days=32)).replace(day=1), "usd_per_month", "session_minutes_per_month"),
+        (today, today + timedelta(days=1), "usd_per_day", "session_minutes_per_day"),
+        (hour, hour + timedelta(hours=1), "usd_per_hour", "session_minutes_per_hour"),
+    ):
+        if (cap := getattr(caps, dollars)) is not None:
+            found.append(Standing(dollars, book.spent(start, end, now) / NANO, cap, end))
+        if (cap := getattr(caps, minutes)) is not None:
+            found.append(Standing(minutes, book.open_s(start, end, now) / 60, cap, end))
     if caps.usd_per_session is not None and session is not None:
         found.append(Standing("usd_per_session", session / NANO, caps.usd_per_session, None))
     return found
