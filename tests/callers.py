@@ -10,9 +10,11 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from voiced.config import RealtimeConfig
+from voiced.core.questions import Question
 from voiced.core.realtime import events as ev
 from voiced.core.realtime.endpoint import endpoint
 from voiced.core.realtime.settings import LocalVad, SemanticVad, SessionSettings, Transcription
+from voiced.core.sentences import Answer
 from voiced.edge.credentials import Credentials
 from voiced.edge.link import Patience
 from voiced.edge.service import RealtimeService
@@ -53,6 +55,7 @@ CLIENT_EVENTS: list[ev.ClientEvent] = [
     ev.CreateMessage("system", "It is noon."),
     ev.CreateResponse(),
     ev.CreateResponse(instructions="Whisper."),
+    ev.CreateResponse(report=Question(1, "Light?", (Answer("yes", ("yes [please]",)),))),
     ev.CreateResponse(literal='Timer "tea" is over.'),
     ev.CancelResponse(),
     ev.CancelResponse("r1"),

@@ -70,7 +70,19 @@ def test_a_daemon_whose_thread_fails_ends_and_says_why(tmp_path: Path, exc: str,
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["dance"], ["volume", "loud"], ["say"], ["wake"], ["mqtt"], ["wake", "tune"]]
+    "arguments",
+    [
+        [],
+        ["dance"],
+        ["volume", "loud"],
+        ["say"],
+        ["question"],
+        ["announce"],
+        ["announce", "x", "--media", "x"],
+        ["wake"],
+        ["mqtt"],
+        ["wake", "tune"],
+    ],
 )
 def test_wrong_usage_is_2(tmp_path: Path, arguments: list[str]) -> None:
     done = voiced(tmp_path, *arguments)

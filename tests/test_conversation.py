@@ -1,7 +1,7 @@
 """The mind: rows of its table, stories, and promises that any history keeps."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings
@@ -26,7 +26,9 @@ from voiced.core.effects import (
     Send,
     Skip,
 )
+from voiced.core.questions import REPORT, Question
 from voiced.core.realtime import events as wire
+from voiced.core.sentences import Answer
 from voiced.core.states import (
     Asked,
     Attending,
@@ -413,7 +415,17 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
         request=REQUESTS,
         voice=st.sampled_from([None, None, "cedar"]),
     ),
-    st.builds(Recording, st.sampled_from([b"", b"\0\0" * 240]), st.integers(10, 13), st.booleans()),
+    st.builds(
+        Asked,
+        st.just("Yes or no?"),
+        st.just("default"),
+        literal=st.just(value=True),
+        listen_after=st.just(value=True),
+        interrupt=st.booleans(),
+        request=st.just(10),
+        question=st.just(Question(10, "Yes or no?", (Answer("no", ("no",)),))),
+    ),
+    st.builds(Recording, st.sampled_from([b"", b"\0\0" * 240]), st.just(10), st.booleans()),
     st.builds(Called, st.just("mqtt"), st.just("default"), request=REQUESTS, hold=st.just(value=True)),
     st.builds(Released, REQUESTS, st.booleans()),
     st.builds(Stopped, REQUESTS),
@@ -427,7 +439,14 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(wire.InputTranscriptDelta, SAID, st.just("No")),
     st.builds(wire.InputTranscriptFailed, SAID, st.just("what?")),
     st.builds(wire.ServiceProblem, st.just("x"), st.sampled_from([None, wire.ANOTHER_ANSWER]), st.just("No.")),
-    st.builds(wire.FunctionCall, RESPONSES, ITEMS, st.just("c"), st.sampled_from([GOODBYE, "x"]), st.just("{}")),
+    st.builds(
+        wire.FunctionCall,
+        RESPONSES,
+        ITEMS,
+        st.just("c"),
+        st.sampled_from([GOODBYE, "x", REPORT]),
+        st.sampled_from(["{}", '{"text": "No"}']),
+    ),
     st.builds(wire.ItemAdded, RESPONSES, ITEMS, st.sampled_from(["message", "function_call"])),
     st.builds(wire.ResponseStarted, RESPONSES),
     st.builds(audio, RESPONSES, ITEMS, st.sampled_from([b"", b"\0\0" * 24, b"\0\0" * 240])),
@@ -479,6 +498,15 @@ RULEBOOKS = st.builds(
 )
 
 
+def numbered(event: Event, number: int) -> Event:
+    """Give what is answered later, when it is over, a number that no other request has."""
+    if isinstance(event, Recording):
+        return replace(event, request=number)
+    if isinstance(event, Asked) and event.question is not None:
+        return replace(event, request=number, question=replace(event.question, request=number))
+    return event
+
+
 @given(HISTORIES, RULEBOOKS)
 @settings(max_examples=600)
 def test_any_history_keeps_the_promises(history: list[tuple[Event, float]], rules: Rules) -> None:
@@ -488,33 +516,37 @@ def test_any_history_keeps_the_promises(history: list[tuple[Event, float]], rule
     sessions: list[int] = []
     turns: list[int] = []
     heard: list[int] = []
-    for event, passed in history:
+    for number, (told, passed) in enumerate(history, 10):
         story.now += passed
+        event = numbered(told, number)
+        is_later = event is not told
         asked = getattr(event, "request", None)
         answers = 0
-        owed = [*heard, event.request] if isinstance(event, Recording) else [*heard]
+        owed = [*heard, *([asked] if is_later else [])]
         for effect in story.tell(event):
             match effect:
-                case OpenSession(number):
+                case OpenSession(session):
                     assert not sessions
-                    sessions.append(number)
-                case CloseSession(number):
-                    assert sessions == [number]
+                    sessions.append(session)
+                case CloseSession(session):
+                    assert sessions == [session]
                     sessions.clear()
-                case BeginTurn(number, _, request):
+                case BeginTurn(turn, _, request):
                     assert not turns
-                    turns.append(number)
+                    turns.append(turn)
                     answers += request is not None
-                case EndTurn(number):
-                    assert turns == [number]
+                case EndTurn(turn):
+                    assert turns == [turn]
                     turns.clear()
                 case Accept(request) | Refuse(request) if request in owed:
                     owed.remove(request)
                 case Accept(request) | Refuse(request):
                     assert request == asked
                     answers += 1
-        assert answers == (asked is not None and not isinstance(event, Recording))
+        assert answers == (asked is not None and not is_later)
         heard = [story.state.request] if isinstance(story.state, Sounding) else []
+        if not isinstance(story.state, Idle) and story.state.talk.question is not None:
+            heard = [story.state.talk.question.request]
         assert owed == heard
         lost = isinstance(story.state, Attending | Sounding) or (
             isinstance(story.state, Finishing) and story.state.lost

@@ -20,9 +20,10 @@ from tests.mosquitto import (
     make_broker,
     obeyed,
 )
-from voiced import mqttcommands
+from voiced import cli, mqttcommands
 from voiced.config import Config, DeviceConfig
 from voiced.core import mqtt
+from voiced.core.sentences import Answer
 from voiced.edge.mosquitto import Mosquitto
 from voiced.edge.remote import RemoteControl
 from voiced.errors import CommandError, VoicedError
@@ -55,6 +56,41 @@ async def test_a_daemon_is_controlled(mosquitto: Mosquitto) -> None:
         assert (say.text, say.interrupt, say.reply.correlation) == ("Grüße", True, (say.reply.id or "").encode())
         assert isinstance(change, mqtt.SetSettings)
         assert (change.mute, change.volume) == ("toggle", 5)
+
+
+async def typed(mosquitto: Mosquitto, tmp_path: Path, line: list[str], result: dict[str, Any]) -> tuple[int, Any]:
+    """Run a command line against a daemon that answers ``result``; return status and command."""
+    file = tmp_path / "config.toml"
+    file.write_text(f'[device]\nid = "kitchen"\n[mqtt]\nhost = "127.0.0.1"\nport = {mosquitto.port}\n')
+    async with make_broker(mosquitto.port) as broker, obeyed(broker, result) as done:
+        await connected(broker)
+        status = await asyncio.to_thread(cli.main, [*line, "-c", str(file)])
+    return status, done[0]
+
+
+async def test_what_is_spoken_from_the_command_line(
+    mosquitto: Mosquitto, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = ["announce", "--media", "bell.mp3", "--volume", "30", "--json"]
+    status, announced = await typed(mosquitto, tmp_path, line, {"outcome": "finished"})
+    assert (status, announced.media, announced.volume) == (0, f"{tmp_path}/bell.mp3", 30)
+    assert json.loads(capsys.readouterr().out) == {"outcome": "finished"}
+    line = ["say", "--voice", "cedar", "--interrupt", "Fire", "alarm!"]
+    status, said = await typed(mosquitto, tmp_path, line, {"text": "Fire alarm!"})
+    assert (status, said.text, said.voice, said.interrupt) == (0, "Fire alarm!", "cedar", True)
+
+
+@pytest.mark.parametrize("answer", ["later", None])
+async def test_a_question_from_the_command_line(
+    mosquitto: Mosquitto, tmp_path: Path, capsys: pytest.CaptureFixture[str], answer: str | None
+) -> None:
+    line = ["question", "Now?", "--timeout", "8", "-a", "later=later [please]", "-a", "later=in a while", "-a", "yes"]
+    result: dict[str, Any] = {"answer": answer, "text": "Not now.", "slots": {}}
+    done, asked = await typed(mosquitto, tmp_path, line, result)
+    assert (done, capsys.readouterr().out) == ((0, "later\n") if answer else (1, "Not now.\n"))
+    assert asked.answers == (Answer("later", ("later [please]", "in a while")), Answer("yes", ("yes",)))
+    assert (asked.text, asked.timeout_s) == ("Now?", 8.0)
 
 
 async def test_a_daemon_that_is_not_there_is_missed_in_words(mosquitto: Mosquitto) -> None:

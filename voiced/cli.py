@@ -129,8 +129,16 @@ def _bare(options: argparse.Namespace) -> int:
 
 
 def _speak(options: argparse.Namespace) -> int:
-    _remote(options, options.name, text=" ".join(options.text), patience_s=ANSWER_S)
-    return 0
+    from voiced.mqttcommands import spoken
+
+    action, fields = spoken(options)
+    result = _remote(options, action, patience_s=ANSWER_S, **fields)
+    if options.json:
+        console.print_json(result)
+    elif action == "ask_question":
+        print(result["answer"] or result["text"])
+    is_unexpected = bool(fields.get("answers")) and result["answer"] is None
+    return 1 if is_unexpected else 0
 
 
 def _ask(options: argparse.Namespace) -> int:
@@ -306,8 +314,24 @@ def _parser() -> argparse.ArgumentParser:
     say = add("say", _speak, "have a running daemon read a text aloud")
     announce = add("announce", _speak, "have it read aloud behind a chime, once nothing else is going on")
     ask = add("ask", _ask, "ask a running daemon, or else the service, a question")
-    for made in (say, announce, ask):
+    question = add("question", _speak, "have it ask whoever is there, and print what they answer")
+    what = announce.add_mutually_exclusive_group(required=True)
+    what.add_argument("--media", metavar="PLACE", help="a sound file to play instead, or its http(s) address")
+    what.add_argument("text", nargs="*", default=[], metavar="TEXT", help="as many words as you like")
+    for made in (say, ask, question):
         made.add_argument("text", nargs="+", metavar="TEXT", help="as many words as you like")
+    for made in (say, announce, question):
+        made.add_argument("--voice", metavar="NAME", help="another one than the profile's")
+        made.add_argument("--volume", type=int, metavar="N", help="percent of the volume that is set")
+        made.add_argument("--interrupt", action="store_true", default=None, help="wait for nothing")
+        _json_too(made)
+    question.add_argument(
+        *("-a", "--answer"),
+        action="append",
+        metavar="[ID=]SENTENCE",
+        help='expected, like "yes=yes [please]"; repeatable',
+    )
+    question.add_argument("--timeout", type=float, metavar="S", help="seconds to wait for the first word, 1 to 60")
     ask.add_argument("--direct", action="store_true", help="ask the service without a daemon")
     add("listen", _bare, "have a running daemon listen, as if woken")
     add("stop", _bare, "have a running daemon fall silent")

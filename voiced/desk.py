@@ -11,7 +11,7 @@ from voiced.core.effects import ChimeKind
 from voiced.core.mqtt import commands, payloads
 from voiced.core.mqtt.parsing import parse
 from voiced.core.mqtt.topics import Topics
-from voiced.core.orders import order, spoken
+from voiced.core.orders import Order, order, spoken
 from voiced.core.reloading import reloaded
 from voiced.core.settings import changed, outlived, remembered
 from voiced.core.states import Asked, Called, Ended, Event, State, Woken
@@ -123,11 +123,7 @@ class Desk:
             case _:
                 self._pass_on(command, self.scribe.asked(command))
 
-    def _pass_on(
-        self,
-        command: commands.Listen | commands.Release | commands.Stop | commands.End | commands.Say | commands.Ask,
-        request: int,
-    ) -> None:
+    def _pass_on(self, command: Order, request: int) -> None:
         try:
             event = order(
                 command,

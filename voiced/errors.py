@@ -14,6 +14,23 @@
     * :exc:`CommandError`: somebody sent a command that cannot be obeyed; answered, never fatal.
 """
 
+from typing import Literal, TypeAlias
+
+Code: TypeAlias = Literal[
+    "busy",
+    "invalid",
+    "unknown_action",
+    "unavailable",
+    "failed",
+    "refused",
+    "not_found",
+    "not_audio",
+    "too_long",
+    "interrupted",
+    "no_answer",
+]
+"""What may be wrong about a command, in a word."""
+
 
 class VoicedError(Exception):
     """Base of all errors raised on purpose; ``str()`` is a sentence for a person."""
@@ -96,7 +113,7 @@ class CommandError(VoicedError):
     """A command cannot be obeyed.
 
     Attributes:
-        code: One of those of :class:`voiced.core.mqtt.payloads.Refusal`.
+        code: One of :data:`Code`.
 
     """
 

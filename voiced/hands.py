@@ -154,7 +154,9 @@ class Hands:
         self._reports.cloud_is("connecting")
         profile, voice = self._voice
         chosen = effect.voice or (voice if effect.profile == profile else None)
-        settings = session_settings(self._config, effect.profile, self._dialect, voice_name=chosen)
+        settings = session_settings(
+            self._config, effect.profile, self._dialect, voice_name=chosen, answers=effect.answers
+        )
         self._sessions.open(effect.session, settings, self._config.profiles[effect.profile].deployment)
 
     def _close(self, effect: CloseSession) -> None:

@@ -1,6 +1,7 @@
 """What the command line does about MQTT: status, the contract, blueprints for Home Assistant, and taking leave."""
 
 import json
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from voiced.core.mqtt import payloads
 from voiced.core.mqtt.topics import Topics
 from voiced.edge.remote import RemoteControl
 from voiced.errors import CommandError, VoicedError
+from voiced.places import is_url
 
 SCHEMA = Path(__file__).with_name("mqtt.schema.json")
 QUOTE = '"'
@@ -123,3 +125,25 @@ def remote_control(config: Config, *, leftovers: bool = False) -> RemoteControl:
     if not config.mqtt.host:
         raise CommandError("mqtt.host is empty, and commands reach the daemon over MQTT only", code="unavailable")
     return RemoteControl(config.mqtt, Topics.of(config), leftovers=leftovers)
+
+
+def spoken(options: Namespace) -> tuple[str, dict[str, Any]]:
+    """Return the command that ``say``, ``announce`` or ``question`` with these options means, and its fields."""
+    fields = {
+        key: getattr(options, key) for key in ("voice", "volume", "interrupt") if getattr(options, key) is not None
+    }
+    if media := getattr(options, "media", None):
+        fields["media"] = media if is_url(media) else str(Path(media).absolute())
+    else:
+        fields["text"] = " ".join(options.text)
+    if options.name != "question":
+        return options.name, fields
+    if options.timeout is not None:
+        fields["timeout_s"] = options.timeout
+    answers: dict[str, list[str]] = {}
+    for answer in options.answer or ():
+        name, _, sentence = answer.rpartition("=")
+        answers.setdefault(name or sentence, []).append(sentence)
+    if answers:
+        fields["answers"] = [{"id": name, "sentences": sentences} for name, sentences in answers.items()]
+    return "ask_question", fields

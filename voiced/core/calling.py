@@ -73,8 +73,9 @@ def at_rest(state: Idle, event: Event, now: float, rules: Rules) -> Step:
             talk = _typed(_talk(state, event, "mqtt", now, rules), event)
             talk = replace(talk, follows=event.listen_after)
             return Connecting(talk, now + rules.connect_s, _opening(event)), (
-                OpenSession(talk.session, talk.profile, event.voice),
-                BeginTurn(talk.turn, "mqtt", event.request, _typed_text(event)),
+                OpenSession(talk.session, talk.profile, event.voice, answers=event.question is None),
+                *((Chime("wake"),) if event.chime else ()),
+                BeginTurn(talk.turn, "mqtt", None if event.question else event.request, _typed_text(event)),
             )
         case Recording():
             return _sounding(state, event, now, rules)
@@ -112,10 +113,12 @@ def called(state: Active, event: Woken | Called | Asked | Recording | Stopped, n
     match event:
         case Recording():
             return _anew(state, event, now, rules)
-        case Asked() if event.voice is not None:  # a session keeps its voice
+        case Asked() if event.voice is not None or event.question is not None:  # a session keeps its voice
             return _anew(state, event, now, rules)
-        case Woken() | Called() | Asked() if isinstance(state, Sounding):
+        case Woken() | Called() | Asked() if isinstance(state, Sounding) or talk.question is not None:
             return _anew(state, event, now, rules)
+        case Stopped() if talk.question is not None:
+            return rest(state, "stopped", *accepted(event.request))
         case Woken() if event.profile != talk.profile:
             return _anew(state, event, now, rules)
         case Stopped() if isinstance(state, Responding | Finishing) and not is_lost(state):
@@ -153,7 +156,10 @@ def accepted(request: int | None) -> tuple[Accept, ...]:
 
 def is_busy(state: Active, event: Asked | Recording) -> bool:
     """Return whether a text turn, or a recording, would disturb."""
-    return not event.interrupt and (isinstance(event, Recording) or not isinstance(state, Listening))
+    if event.interrupt:
+        return False
+    is_open = isinstance(state, Listening) and state.talk.question is None
+    return not is_open or isinstance(event, Recording) or event.question is not None
 
 
 def sounding(state: Sounding, event: Event, now: float) -> Step:
@@ -226,7 +232,13 @@ def _request(event: Woken | Called) -> int | None:
 def _typed(talk: Talk, event: Asked) -> Talk:
     """Return the conversation with one more turn, that nobody speaks."""
     return replace(
-        talk, turn=talk.turn + 1, by_voice=False, literal=event.literal, percent=event.percent, goodbye=False
+        talk,
+        turn=talk.turn + 1,
+        by_voice=False,
+        literal=event.literal,
+        percent=event.percent,
+        question=event.question,
+        goodbye=False,
     )
 
 

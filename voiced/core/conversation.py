@@ -16,13 +16,13 @@ is not in the table is late or early, and harmless. Events of a session that is 
 drops them by session number.
 
 Parts of the table that stand elsewhere: :mod:`~voiced.core.calling` (somebody wants something),
-:mod:`~voiced.core.holding` (push to talk), :mod:`~voiced.core.doubting` (is somebody really talking?),
-:mod:`~voiced.core.turning` (what many states share).
+:mod:`~voiced.core.holding` (push to talk), :mod:`~voiced.core.asking` (a question that somebody is to answer),
+:mod:`~voiced.core.doubting` (is somebody really talking?), :mod:`~voiced.core.turning` (what many states share).
 """
 
 from dataclasses import replace
 
-from voiced.core import calling, doubting, holding, turning
+from voiced.core import asking, calling, doubting, holding, turning
 from voiced.core.effects import (
     BeginTurn,
     Cut,
@@ -79,6 +79,7 @@ def step(state: State, event: Event, now: float, rules: Rules) -> Step:
     after, effects = _led(state, event, now, rules)
     is_cut = any(isinstance(effect, Cut) for effect in effects)
     tail_s = rules.tail_s if is_cut else 0.0
+    effects = asking.unanswered(state, after, effects)
     if _forgets(state, after, effects):
         effects = (LetGo(said=False), *effects)
     if isinstance(state, Paused) and not isinstance(after, Paused) and not is_cut:
@@ -168,6 +169,8 @@ def _wanted(
 
 
 def _going_on(state: Active, event: Event, now: float, rules: Rules) -> Step:
+    if (answer := asking.answering(state, event, now, rules)) is not None:
+        return answer
     match state:
         case Attending():
             return calling.attending(state, event, now, rules)

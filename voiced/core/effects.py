@@ -19,6 +19,8 @@ class OpenSession:
     profile: str
     voice: str | None = None
     """Whose, if not the profile's."""
+    answers: bool = True
+    """Whether the service answers what the person says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,7 @@ class Refuse:
 
     request: int
     message: str
-    code: Literal["busy", "unavailable", "failed"] = "busy"
+    code: Literal["busy", "unavailable", "failed", "interrupted", "no_answer"] = "busy"
 
 
 Effect: TypeAlias = (

@@ -1,17 +1,31 @@
 """From a command that somebody sent, or a word that somebody said, to an event of the conversation."""
 
+from typing import TypeAlias
+
 from voiced.config import Config, WakeWordConfig
 from voiced.core.mqtt import commands
 from voiced.core.mqtt.payloads import Settings
+from voiced.core.questions import Question
 from voiced.core.settings import known_voice
 from voiced.core.states import Asked, Called, Ended, Event, Released, Stopped, Woken
 from voiced.core.wake import Wake
 from voiced.core.words import VOLUME_STEP
 from voiced.errors import CommandError
 
+Order: TypeAlias = (
+    commands.Listen
+    | commands.Release
+    | commands.Stop
+    | commands.End
+    | commands.Say
+    | commands.Ask
+    | commands.AskQuestion
+)
+"""What the conversation has to do with."""
+
 
 def order(
-    command: commands.Listen | commands.Release | commands.Stop | commands.End | commands.Say | commands.Ask,
+    command: Order,
     *,
     request: int,
     settings: Settings,
@@ -40,9 +54,11 @@ def order(
             return Ended("command", request)
         case commands.Release():
             return Released(request)
-        case commands.Say() if "audio" not in profiles[profile].modalities:
+        case commands.AskQuestion() if muted:
+            raise CommandError("the microphone is muted; unmute it first", code="unavailable")
+        case commands.Say() | commands.AskQuestion() if "audio" not in profiles[profile].modalities:
             raise CommandError(f'profile "{profile}" has no voice; choose another persona', code="unavailable")
-        case commands.Say() if dumb is not None:
+        case commands.Say() | commands.AskQuestion() if dumb is not None:
             raise CommandError(f"nobody would hear it: {dumb}", code="unavailable")
         case commands.Say():
             return Asked(
@@ -53,6 +69,19 @@ def order(
                 request=request,
                 voice=None if command.voice is None else known_voice(command.voice, config),
                 percent=command.volume,
+            )
+        case commands.AskQuestion():
+            return Asked(
+                command.text,
+                profile,
+                literal=True,
+                listen_after=True,
+                interrupt=command.interrupt,
+                request=request,
+                voice=None if command.voice is None else known_voice(command.voice, config),
+                percent=command.volume,
+                question=Question(request, command.text, command.answers, command.timeout_s),
+                chime=command.chime,
             )
         case commands.Ask():
             return Asked(

@@ -1,6 +1,7 @@
 """What the configuration means: for a session, for the conversation, for the settings at the start."""
 
 import re
+from dataclasses import replace
 from typing import Literal
 
 from voiced.config import Config
@@ -67,17 +68,29 @@ def voices(config: Config) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*usual, *(profile.voice_name for profile in config.profiles.values()))))
 
 
-def session_settings(config: Config, name: str, dialect: Dialect, *, voice_name: str | None = None) -> SessionSettings:
-    """Return how to open a session for the profile ``name``, in ``dialect``; ``voice_name`` instead of its own."""
+def session_settings(
+    config: Config, name: str, dialect: Dialect, *, voice_name: str | None = None, answers: bool = True
+) -> SessionSettings:
+    """Return how to open a session for the profile ``name``, in ``dialect``.
+
+    Args:
+        config: The profile, and all others.
+        name: Its name.
+        dialect: Of the service.
+        voice_name: Instead of its own.
+        answers: Whether the service answers what the person says, as soon as they said it.
+
+    """
     profile = config.profiles[name]
     live = profile.voice_live
+    turns = _turn_detection(profile, dialect)
     voice = profile.voice if voice_name in {None, profile.voice_name} else voice_name
     return SessionSettings(
         modalities=profile.modalities,
         instructions=profile.instructions,
         voice=PREVIEW_VOICES.get(voice, voice) if isinstance(voice, str) and dialect != "ga" else voice,
         speed=profile.speed,
-        turn_detection=_turn_detection(profile, dialect),
+        turn_detection=turns if answers else _unanswered(turns),
         transcription=_transcription(config, name),
         noise_reduction=profile.noise_reduction or None,
         noise_strength=profile.noise_strength,
@@ -115,6 +128,10 @@ def _turn_detection(profile: ProfileConfig, dialect: Dialect) -> TurnDetection:
         end_of_utterance=end,
         auto_truncate=live.auto_truncate or None,
     )
+
+
+def _unanswered(turns: TurnDetection) -> TurnDetection:
+    return replace(turns, answered=False) if isinstance(turns, LocalVad) else replace(turns, create_response=False)
 
 
 def _transcription(config: Config, name: str) -> Transcription | None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from voiced.core.effects import Effect, EndTurn, Source
+from voiced.core.questions import Question
 from voiced.core.realtime import events as wire
 from voiced.core.wake import Wake
 
@@ -93,6 +94,10 @@ class Asked:
     """Whose, if not the profile's: then it has a session of its own."""
     percent: int | None = None
     """How loud it is, of the volume; ``None``: as announcements are."""
+    question: Question | None = None
+    """What somebody is to answer then, in a session that is there for it alone."""
+    chime: bool = False
+    """Whether a short sound goes before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +211,8 @@ class Talk:
     """Whether the answer is a text read aloud, which the service does not remember."""
     percent: int | None = None
     """How loud such a text is, of the volume; ``None``: as announcements are."""
+    question: Question | None = None
+    """What waits for an answer."""
     near: Near | None = None
     """Who seems to speak; ``None``: nobody."""
     unsure: int = 0

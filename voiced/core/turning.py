@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from voiced.core.effects import Accept, BeginTurn, Chime, CloseSession, Cut, Deafen, Effect, EndTurn, Hear, Send, Source
+from voiced.core.questions import Question
 from voiced.core.realtime import events as wire
 from voiced.core.states import (
     Active,
@@ -89,12 +90,23 @@ def follow(state: Processing | Responding | Finishing, ended: tuple[Effect, ...]
         return Idle(talk.session), ended
     if rules.spent:
         return Idle(talk.session), (*ended, CloseSession(talk.session, "budget"), Chime("error"))
+    if talk.question is not None:
+        return _ask(talk, talk.question, ended, now, rules)
     if talk.goodbye:
         return Idle(talk.session), (*ended, CloseSession(talk.session, "goodbye"))
     if not talk.follows or rules.follow_up_s <= 0 or now >= talk.ends:
         return Idle(talk.session), (*ended, CloseSession(talk.session, "done"))
     until = min(now + rules.follow_up_s, talk.ends)
     return Listening(replace(talk, wait_s=rules.follow_up_s), until, follow_up=True), ended
+
+
+def _ask(talk: Talk, question: Question, ended: tuple[Effect, ...], now: float, rules: Rules) -> Step:
+    """Listen to the answer, once the question was heard."""
+    if any(isinstance(effect, EndTurn) and effect.outcome == "failed" for effect in ended):
+        return Idle(talk.session), (*ended, CloseSession(talk.session, "failed"))
+    wait_s = question.wait_s or rules.no_speech_s
+    listening = Listening(replace(talk, literal=False, wait_s=wait_s), min(now + wait_s, talk.ends))
+    return listening, (*ended, Hear(after_s=rules.tail_s))
 
 
 def silenced(state: Active) -> tuple[Talk, tuple[Effect, ...]]:

@@ -118,7 +118,8 @@ class TurnTaker:
         stopped = wire.SpeechStopped(self._item, self._ms(self._taken))
         self._committed.append(self._item)
         self._listen()
-        return [block, stopped, wire.CommitAudio(), wire.CreateResponse()]
+        asked = [wire.CreateResponse()] if self._vad.answered else []
+        return [block, stopped, wire.CommitAudio(), *asked]
 
     def _begun(self, level: float) -> list[Deed]:
         before_onset = len(self._lead) - len(self._recent) + self._recent.index(True)

@@ -1,5 +1,6 @@
 """Which answer is given to what, one at a time in the conversation and any number beside it."""
 
+import re
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -141,7 +142,7 @@ class Replies:
             turn = self._script.written(given)
         else:
             turn = self._turn = self._turn or self._script.written(self._unanswered())
-        tools = self._tools(wanted, turn)
+        tools = self._tools({"tools": self._settings.get("tools"), **wanted}, turn)
         text = turn.preamble if tools else turn.assistant
         pcm = await self._sound(response, text, "" if tools else turn.sound)
         told = () if tools else turn.more
@@ -162,11 +163,13 @@ class Replies:
 
     def _tools(self, wanted: Mapping[str, Any], turn: Turn) -> tuple[ToolCall, ...]:
         """Return the calls to make now: those the session offers, once."""
-        offered = {tool.get("name") for tool in wanted.get("tools") or self._settings.get("tools")}
+        offered = {tool.get("name") for tool in wanted["tools"]}
         choice = wanted.get("tool_choice") or self._settings.get("tool_choice")
         if self._calls_made or choice == "none":
             return ()
-        return tuple(call for call in turn.tools if call.name in offered)
+        calls = tuple(call for call in turn.tools if call.name in offered)
+        forced = choice == "required" or isinstance(choice, dict)
+        return calls if calls or not forced or not offered else (_made_up(wanted, turn),)
 
     def _unanswered(self) -> str:
         """Return what was last written by the person, if nothing was answered since."""
@@ -193,3 +196,18 @@ class Replies:
         cached = usage.Tokens(min(before.text, read.text), min(before.audio, read.audio))
         self._read_before = read
         return usage.Usage(read, cached)
+
+
+def _made_up(wanted: Mapping[str, Any], turn: Turn) -> ToolCall:
+    """Return a call of the first tool: what the person said wherever a text is wanted, or the choice in those words."""
+    tool = wanted["tools"][0]
+    said = " ".join(re.findall(r"\w+", turn.user.casefold()))
+    arguments: dict[str, str] = {}
+    for name, form in tool.get("parameters", {}).get("properties", {}).items():
+        choices = form.get("enum")
+        if choices is None:
+            arguments[name] = turn.user
+        else:
+            named = [choice for choice in choices if f" {choice.casefold()} " in f" {said} "]
+            arguments[name] = (named or choices[-1:])[0]
+    return ToolCall(name=tool["name"], arguments=arguments)

@@ -8,6 +8,7 @@ from voiced.core.mqtt.actions import JsonSchema
 from voiced.core.mqtt.commands import (
     Announce,
     Ask,
+    AskQuestion,
     CancelAnnouncements,
     Command,
     End,
@@ -68,6 +69,7 @@ __all__ = [
     "TABLE",
     "Announce",
     "Ask",
+    "AskQuestion",
     "Assistant",
     "BrokerHealth",
     "CancelAnnouncements",

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from voiced.core.sentences import LONGEST_SENTENCE
+
 JsonSchema: TypeAlias = dict[str, Any]
 
 LONGEST_TEXT = 8_000
@@ -17,6 +19,8 @@ MOST_TURNS = 100
 """In one answer."""
 LONGEST_PLACE = 2_048
 """Characters of a path or a URL."""
+MOST_ANSWERS = 30
+"""To one question, and sentences of one answer."""
 LISTEN_RANGE_S = (1.0, 60.0)
 
 _TEXT: JsonSchema = {"type": "string", "minLength": 1, "maxLength": LONGEST_TEXT}
@@ -28,6 +32,20 @@ _SWITCH: JsonSchema = {"enum": [True, False, "ON", "OFF", "on", "off", "true", "
 _TOGGLE: JsonSchema = {"enum": [*_SWITCH["enum"][:-1], "TOGGLE", "toggle"]}
 _LAST: JsonSchema = {"type": ["integer", "null"], "minimum": 1, "maximum": MOST_TURNS}
 _SECONDS: JsonSchema = {"type": ["number", "null"], "minimum": LISTEN_RANGE_S[0], "maximum": LISTEN_RANGE_S[1]}
+_SENTENCE: JsonSchema = {"type": "string", "minLength": 1, "maxLength": LONGEST_SENTENCE}
+_SENTENCES: JsonSchema = {"type": "array", "items": _SENTENCE, "minItems": 1, "maxItems": MOST_ANSWERS}
+_ANSWER: JsonSchema = {
+    "type": "object",
+    "properties": {"id": {**_NAME, "minLength": 1}, "sentences": {"anyOf": [_SENTENCE, _SENTENCES]}},
+    "required": ["id", "sentences"],
+    "additionalProperties": False,
+}
+_ANSWERS: JsonSchema = {
+    "type": ["array", "null"],
+    "items": {"anyOf": [_SENTENCE, _ANSWER]},
+    "maxItems": MOST_ANSWERS,
+    "description": "words, [optional] words, (one|other), and {name} for any words; the id comes back",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +110,20 @@ ACTIONS = (
     ),
     Action("turns", "answer with the last finished turns, oldest first", {"last": _LAST}),
     Action("reload", "read the configuration again; the answer says what holds now, and what after a restart"),
+    Action(
+        "ask_question",
+        "speak a question, listen without a wake word, tell what was answered",
+        {
+            "text": _TEXT,
+            "answers": _ANSWERS,
+            "timeout_s": _SECONDS,
+            "chime": _SWITCH,
+            "voice": _VOICE,
+            "volume": _VOLUME,
+            "interrupt": _SWITCH,
+        },
+        text="text",
+    ),
     Action("restart", "end, to be started again by systemd"),
     Action("ping", "answer"),
 )

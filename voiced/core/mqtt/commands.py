@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from voiced.core.mqtt.payloads import Refusal, Response, Settings
+from voiced.core.sentences import Answer
 from voiced.errors import CommandError
 
 Switch: TypeAlias = bool | Literal["toggle"]
@@ -155,6 +156,23 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class AskQuestion:
+    """Speak a question, listen to what is answered, and tell."""
+
+    reply: Reply
+    text: str
+    answers: tuple[Answer, ...] = ()
+    """What is expected."""
+    timeout_s: float | None = None
+    """How long to wait for speech; ``None``: as configured."""
+    chime: bool = True
+    interrupt: bool = False
+    """As of :class:`Say`, as are ``voice`` and ``volume``."""
+    voice: str | None = None
+    volume: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SetSettings:
     """Change settings; ``None`` leaves one as it is."""
 
@@ -222,6 +240,7 @@ Command: TypeAlias = (
     | Announce
     | CancelAnnouncements
     | Ask
+    | AskQuestion
     | SetSettings
     | Get
     | Turns
@@ -240,6 +259,7 @@ _NAMES: Mapping[type, str] = {
     Announce: "announce",
     CancelAnnouncements: "cancel_announcements",
     Ask: "ask",
+    AskQuestion: "ask_question",
     SetSettings: "set",
     Get: "get",
     Turns: "turns",

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
 
+from voiced.errors import Code
+
 
 def moment(unix_s: float) -> datetime:
     """Return the time that lies ``unix_s`` seconds behind 1970-01-01 UTC."""
@@ -383,9 +385,7 @@ class HouseSpeaking(Payload):
 class Refusal(Payload):
     """Why a command was not obeyed."""
 
-    code: Literal[
-        "busy", "invalid", "unknown_action", "unavailable", "failed", "refused", "not_found", "not_audio", "too_long"
-    ]
+    code: Code
     message: str
 
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from voiced.core import questions
 from voiced.core.realtime import events as ev
 from voiced.core.realtime.settings import AzureVad, LocalVad, SemanticVad, SessionSettings
 
@@ -110,6 +111,15 @@ def over(further: Mapping[str, Any], ours: Json) -> Json:
 
 
 def _response(event: ev.CreateResponse) -> Json:
+    if event.report is not None:
+        # "required" and one tool, because the preview dialect knows no choice by name
+        return {
+            "response": {
+                "instructions": questions.instructions(event.report),
+                "tools": [dict(questions.tool(event.report))],
+                "tool_choice": "required",
+            }
+        }
     if event.literal is not None:
         # Out of band, with an empty context: the model has nothing to answer, so it reads.
         instructions = READ_ALOUD + event.literal

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from voiced.core.questions import Question
 from voiced.core.realtime.settings import SessionSettings, TurnDetection
 
 # --- client events ----------------------------------------------------------------------------------------------------
@@ -66,11 +67,13 @@ class CreateResponse:
     """Ask for an answer.
 
     With ``instructions`` they replace the session's for this answer. With ``literal`` the answer is that text read
-    aloud word for word, outside the conversation's memory.
+    aloud word for word, outside the conversation's memory. With ``report`` it is a call of
+    :data:`voiced.core.questions.REPORT` and nothing else: what the person answered to that question.
     """
 
     instructions: str | None = None
     literal: str | None = None
+    report: Question | None = None
 
 
 @dataclass(frozen=True, slots=True)

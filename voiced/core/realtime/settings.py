@@ -38,6 +38,8 @@ class LocalVad:
     silence_duration_ms: int = 500
     create_response: Literal[False] = False
     """By the service."""
+    answered: bool = True
+    """Whether the daemon has each turn answered."""
 
 
 @dataclass(frozen=True, slots=True)
