@@ -43,9 +43,9 @@ class Patience:
     """From our close to the end of the connection."""
     ready_s: float = 10.0
     """For so long a connection made beforehand waits to be used."""
-    quiet_s: float = 2.0
+    quiet_s: float = 1.0
     """Without a byte for so long, the other side is asked whether it is there."""
-    silent_s: float = 6.0
+    silent_s: float = 5.0
     """Without a byte for so long after that, it is not."""
 
 
