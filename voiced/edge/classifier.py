@@ -52,7 +52,7 @@ class Classifier:
         for name, constant in graph.constants.items():
             places[name] = self._place(constant)
         steps: list[Step] = []
-        for node in _fused(graph.nodes, graph.constants):
+        for node in fused(graph.nodes, graph.constants):
             inputs = [places[name] for name in node.inputs if name]
             if node.op == "Constant":
                 places[node.outputs[0]] = self._place(_constant(node.attributes))
@@ -87,7 +87,7 @@ class Classifier:
 _NORMALIZATION = ("ReduceMean", "Sub", "Pow", "ReduceMean", "Add", "Sqrt", "Div", "Mul", "Add")
 
 
-def _fused(nodes: Sequence[Node], constants: Mapping[str, Array]) -> Iterator[Node]:
+def fused(nodes: Sequence[Node], constants: Mapping[str, Array]) -> Iterator[Node]:
     """Yield the nodes with each layer normalization, which older exports spell out in nine, as one."""
     known = dict(constants)
     uses = Counter(_uses(nodes))

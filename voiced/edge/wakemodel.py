@@ -11,6 +11,7 @@ from voiced.core.frames import STEP, Samples
 from voiced.core.verifier import CONSULTED, Verifier
 from voiced.edge import selfcheck
 from voiced.edge.classifier import Classifier, missing_operators
+from voiced.edge.dense import SHORTEST, Dense, Window, dense
 from voiced.edge.features import COLD_EMBEDDINGS, EMBEDDING, Embedding, Floats, Mel
 from voiced.edge.models import EMBEDDING as EMBEDDING_MODEL
 from voiced.edge.models import MEL, Model, Models
@@ -36,18 +37,26 @@ class _Word:
     limit: float = 0.0
     """Least probability of the verifier, else the score is 0."""
 
-    def score(self, embeddings: Floats) -> float:
-        """Return the score for ``window`` embeddings; 0 if it was another voice than the verifier's."""
-        score = self.base(embeddings)
+    def score(self, embeddings: Floats, sums: Floats | None = None) -> float:
+        """Return the score for ``window`` embeddings; 0 if it was another voice than the verifier's.
+
+        Args:
+            embeddings: The newest last.
+            sums: Of a dense classifier, what its first layer makes of them, if that is known.
+
+        """
+        score = self.base(embeddings, sums)
         if self.verifier is not None and score >= CONSULTED and self.verifier(embeddings) < self.limit:
             return 0.0
         return score
 
-    def base(self, embeddings: Floats) -> float:
+    def base(self, embeddings: Floats, sums: Floats | None = None) -> float:
         """Return the score, whoever said it.
 
         Of a model with several classes the first is "none of these" (openWakeWord's timer); the best other one counts.
         """
+        if sums is not None and isinstance(self.classify, Dense):
+            return self.classify.finish(sums, embeddings)
         scores = self.classify(embeddings[None]).reshape(-1)
         return float(scores[0] if len(scores) == 1 else scores[1:].max())
 
@@ -78,7 +87,9 @@ class WakeModels:
         self._embedding = Embedding(read(embedding.check()))
         if mel.expected and embedding.expected:
             selfcheck.check_features(lambda step: self._embedding(self._mel(step))[0])
-        self._words = tuple(_verified(_load(models.word(name)), verifiers or {}) for name in words)
+        loaded = [_verified(_load(models.word(name)), verifiers or {}) for name in words]
+        self._windows = _together(loaded)
+        self._words = tuple(loaded)
         self._window = max((word.window for word in self._words), default=1)
         self.reset()
 
@@ -86,6 +97,7 @@ class WakeModels:
         """Return another with the same weights and a memory of its own, just reset; it takes any voice."""
         twin = copy(self)
         twin._mel, twin._embedding = self._mel.twin(), self._embedding.twin()  # noqa: SLF001 - of its own kind
+        twin._windows = [(window.twin(), places) for window, places in self._windows]  # noqa: SLF001 - as above
         twin._words = tuple(replace(word, verifier=None) for word in self._words)  # noqa: SLF001 - as above
         twin.reset()
         return twin
@@ -108,6 +120,8 @@ class WakeModels:
         """Forget the sound so far. A word scores 0 until real sound fills what its model looks back on."""
         self._mel.reset()
         self._embedding.reset()
+        for window, _ in self._windows:
+            window.reset()
         self._steps = 0
         self._history = np.zeros((self._window, EMBEDDING), np.float32)
 
@@ -124,10 +138,36 @@ class WakeModels:
         self._history[:-1] = self._history[1:]
         self._history[-1] = embedding
         self._steps += 1
+        sums: dict[int, Floats] = {}
+        for window, places in self._windows if self._steps > COLD_EMBEDDINGS else ():
+            first = self._words[places[0]]
+            sums.update(zip(places, window(embedding, wanted=self._is_warm(first)), strict=False))
         return tuple(
-            word.score(self._history[-word.window :]) if self._steps > COLD_EMBEDDINGS + word.window else 0.0
-            for word in self._words
+            word.score(self._history[-word.window :], sums.get(place)) if self._is_warm(word) else 0.0
+            for place, word in enumerate(self._words)
         )
+
+    def _is_warm(self, word: _Word) -> bool:
+        return self._steps > COLD_EMBEDDINGS + word.window
+
+
+def _together(words: list[_Word]) -> list[tuple[Window, list[int]]]:
+    """Lay the first layers of dense classifiers that look equally far back side by side; return them with the places.
+
+    The words in the list then have their weights there.
+    """
+    found: list[tuple[Window, list[int]]] = []
+    for length in sorted({word.window for word in words if word.window >= SHORTEST}):
+        places = [
+            place for place, word in enumerate(words) if word.window == length and isinstance(word.classify, Dense)
+        ]
+        classifiers = [classify for place in places if isinstance(classify := words[place].classify, Dense)]
+        if classifiers:
+            window = Window(classifiers)
+            found.append((window, places))
+            for place, classifier in zip(places, window.classifiers, strict=True):
+                words[place] = replace(words[place], classify=classifier)
+    return found
 
 
 def _verified(word: _Word, verifiers: Mapping[str, tuple[Verifier, float]]) -> _Word:
@@ -168,7 +208,7 @@ def _load(model: Model) -> _Word:
 def _classifier(model: Model, graph: Graph) -> Classify:
     missing = missing_operators(graph)
     if not missing:
-        return Classifier(graph)
+        return dense(graph) or Classifier(graph)
     try:
         import onnxruntime  # noqa: PLC0415 - costs 20 MB, and most never need it
     except ImportError as exc:
