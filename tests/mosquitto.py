@@ -46,12 +46,12 @@ class Heard:
 class Neighbour:
     """Another client of the broker, by plain paho, who hears everything. Enter it in a thread that may wait."""
 
-    def __init__(self, port: int, **options: str) -> None:
+    def __init__(self, port: int, *, client_id: str = "neighbour", **options: str) -> None:
         self.heard: list[Heard] = []
         self._subscribed = threading.Event()
         self._port = port
         self._client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id="neighbour", protocol=MQTTProtocolVersion.MQTTv5
+            CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTProtocolVersion.MQTTv5
         )
         if options:
             self._client.username_pw_set(options["username"], options["password"])

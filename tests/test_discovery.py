@@ -40,7 +40,7 @@ DEVICE = {
 }
 ORIGIN = {"name", "sw_version", "support_url"}
 COMMON = {
-    *("platform", "unique_id", "object_id", "default_entity_id", "name", "icon", "entity_category"),
+    *("platform", "unique_id", "object_id", "default_entity_id", "name", "icon", "qos", "entity_category"),
     *("enabled_by_default", "json_attributes_topic", "json_attributes_template", "value_template"),
 }
 PLATFORMS = {
@@ -57,7 +57,7 @@ PLATFORMS = {
     "notify": {"command_topic", "command_template"},
     "text": {"state_topic", "command_topic", "command_template", "min", "max"},
 }
-TRIGGER = {"platform", "automation_type", "type", "subtype", "topic", "payload", "value_template"}
+TRIGGER = {"platform", "automation_type", "type", "subtype", "topic", "payload", "value_template", "qos"}
 CLASSES = {
     "sensor": {"enum", "timestamp", "duration", "monetary", "temperature", "data_size"},
     "button": {"restart"},
@@ -131,6 +131,7 @@ def test_each_entity_follows_the_rules_of_its_platform(name: str) -> None:
     assert entity["unique_id"] == entity["object_id"] == f"voiced_kitchen_{name}"
     assert entity["default_entity_id"] == f"{platform}.voiced_kitchen_{name}"
     assert entity["icon"].startswith("mdi:")
+    assert entity["qos"] == 1  # Home Assistant takes it from the top of the message, and makes no use of it there
     if "device_class" in entity:
         assert entity["device_class"] in CLASSES[platform]
         assert entity.get("unit_of_measurement") in UNITS.get(entity["device_class"], {None})

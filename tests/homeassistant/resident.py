@@ -60,10 +60,21 @@ class Resident:
         self.hass = hass
         self.complaints = complaints
         self.fired: list[str] = []
+        self.seen: list[tuple[str, str]] = []
         hass.bus.async_listen("fired", self._note)
+        hass.bus.async_listen("state_changed", self._see)
 
     def _note(self, event: Event) -> None:
         self.fired.append(event.data["name"])
+
+    def _see(self, event: Event) -> None:
+        new = event.data["new_state"]
+        if new is not None:
+            self.seen.append((new.entity_id, new.state))
+
+    async def history(self) -> list[tuple[str, str]]:
+        """Every state so far, with whose it was."""
+        return self.seen
 
     async def states(self) -> dict[str, Any]:
         return {

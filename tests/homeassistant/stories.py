@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.mosquitto import Neighbour, eventually
+from tests.mosquitto import Door, Neighbour, eventually
 from tests.recordings import SOUNDS
 from voiced.core.discovery import COMPONENTS
 from voiced.edge.mosquitto import Mosquitto
@@ -132,6 +132,7 @@ class House:
     neighbour: Neighbour
     resident: Resident
     environment: dict[str, str]
+    door: Door
     daemon: asyncio.subprocess.Process | None = None
 
     async def start_daemon(self, **more: str) -> None:
@@ -146,6 +147,10 @@ class House:
             self.daemon.send_signal(number)
             await self.daemon.wait()
             self.daemon = None
+
+    async def shown_since(self, count: int) -> set[str]:
+        """States that entities of voiced have had behind the first ``count`` changes."""
+        return {state for entity, state in (await self.resident.do("history"))[count:] if "voiced" in entity}
 
     def said(self) -> dict[str, Any]:
         """The latest value of each topic."""
@@ -166,9 +171,14 @@ class House:
 
 
 @asynccontextmanager
-async def house(tmp_path: Path, **more: str) -> AsyncIterator[House]:
+async def house(tmp_path: Path, *, through_door: bool = False, **more: str) -> AsyncIterator[House]:
+    """Everything; ``through_door``: the daemon's way to the broker can be shut."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("VOICED", "AZURE", "OPENAI"))}
-    async with Mosquitto(tmp_path) as mosquitto, Neighbour(mosquitto.port) as neighbour:
+    async with (
+        Mosquitto(tmp_path) as mosquitto,
+        Neighbour(mosquitto.port) as neighbour,
+        Door(mosquitto.port) as door,
+    ):
         environment = {
             **kept,
             "HOME": str(tmp_path),
@@ -176,7 +186,7 @@ async def house(tmp_path: Path, **more: str) -> AsyncIterator[House]:
             "VOICED_DEVICE__ID": "kitchen",
             "VOICED_DEVICE__NAME": "Kitchen",
             "VOICED_MQTT__HOST": "127.0.0.1",
-            "VOICED_MQTT__PORT": str(mosquitto.port),
+            "VOICED_MQTT__PORT": str(door.port if through_door else mosquitto.port),
             "VOICED_AUDIO__INPUT": f"file:{SOUNDS / 'negative_1.wav'}",
             "VOICED_AUDIO__INPUT_END": "silence",
             "VOICED_AUDIO__OUTPUT": "null",
@@ -184,7 +194,7 @@ async def house(tmp_path: Path, **more: str) -> AsyncIterator[House]:
             **more,
         }
         resident = Resident(tmp_path / "homeassistant", mosquitto.port)
-        here = House(mosquitto, neighbour, resident, environment)
+        here = House(mosquitto, neighbour, resident, environment, door)
         try:
             await resident.start()
             await here.start_daemon()
@@ -305,6 +315,102 @@ async def test_who_is_gone_is_unavailable_and_comes_back(tmp_path: Path, number:
         await here.shows("state", "unavailable", patience_s)
         await here.start_daemon()
         await here.shows("state", "idle")
+        assert await here.resident.complaints() == []
+
+
+async def test_a_frozen_process_is_unavailable_and_comes_back(tmp_path: Path) -> None:
+    async with house(tmp_path) as here:
+        assert here.daemon is not None
+        here.daemon.send_signal(signal.SIGSTOP)
+        try:
+            await here.shows("state", "unavailable", 60)  # keep-alive 30 s and a half, and the will's delay
+        finally:
+            here.daemon.send_signal(signal.SIGCONT)
+        await here.shows("state", "idle", 40)
+        assert await here.resident.complaints() == []
+
+
+async def test_a_blip_does_not_flicker_and_loses_no_command(tmp_path: Path) -> None:
+    async with house(tmp_path, through_door=True) as here:
+        await here.shows("volume", "60")  # the entity is there
+        before = len(await here.resident.do("history"))
+        here.door.shut()
+        await here.resident.call("number.set_value", "number.voiced_kitchen_volume", value=23)
+        here.door.open()
+        await here.shows("volume", "23")
+        await eventually(lambda: here.said()["health"]["mqtt"]["reconnects"] >= 1, "it was away", 70)
+        assert "unavailable" not in await here.shown_since(before)
+        assert await here.resident.complaints() == []
+
+
+async def test_two_instances_with_one_id_are_said_and_the_one_that_stays_is_well(tmp_path: Path) -> None:
+    async with house(tmp_path) as here:
+        elsewhere = {**here.environment, "HOME": str(tmp_path / "elsewhere")}
+        second = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "voiced", "run"), env=elsewhere, stderr=asyncio.subprocess.DEVNULL
+        )
+        try:
+            await eventually(
+                lambda: "another client uses the id" in json.dumps(here.said()["health"]["problems"]), "it is said", 60
+            )
+        finally:
+            second.terminate()
+            await second.wait()
+        await here.shows("state", "idle", 40)
+        await eventually(lambda: here.said()["health"]["problems"] == [], "all is well", 60)
+        await here.has_had_a_turn()
+        await here.shows("last_reply", here.said()["turn"]["assistant"]["text"])
+        assert await here.resident.complaints() == []
+
+
+async def test_without_transcripts_no_text_is_left_anywhere(tmp_path: Path) -> None:
+    async with house(tmp_path) as here:
+        await here.has_had_a_turn()
+        reply = here.said()["turn"]["assistant"]["text"]
+        await here.shows("last_reply", reply)
+        await here.end_daemon()
+        await here.start_daemon(VOICED_MQTT__TRANSCRIPTS="off")
+        await here.shows("last_reply", "")
+        await here.shows("last_user_text", "")
+        turns = here.said()["turn"]["time"]
+        await here.neighbour.send("voiced/kitchen/command/ask", "What time is it?")
+        await eventually(lambda: here.said()["turn"]["time"] != turns, "a turn", 40)
+        async with Neighbour(here.mosquitto.port, client_id="newcomer") as newcomer:
+            await eventually(lambda: newcomer.last("voiced/kitchen/turn"), "what the broker keeps")
+            kept = [heard.payload.decode() for heard in newcomer.heard if heard.retain]
+        assert kept
+        assert not [payload for payload in kept if reply in payload or "What time is it?" in payload]
+        states = await here.resident.do("states")
+        assert reply not in json.dumps({name: state for name, state in states.items() if "voiced" in name})
+        assert await here.resident.complaints() == []
+
+
+async def test_selects_follow_the_configuration(tmp_path: Path) -> None:
+    async with house(tmp_path) as here:
+        await here.end_daemon()
+        await here.start_daemon(
+            VOICED_PROFILES__KIDS__INSTRUCTIONS="Be kind.", VOICED_PROFILES__KIDS__VOICE="verse-of-its-own"
+        )
+        await here.shows("state", "idle")
+
+        async def options(select: str) -> list[str]:
+            states = await here.resident.do("states")
+            found: list[str] = states[f"select.voiced_kitchen_{select}"]["attributes"]["options"]
+            return found
+
+        async with asyncio.timeout(20):
+            while set(await options("persona")) != {"default", "kids"}:
+                await asyncio.sleep(0.1)
+        assert "verse-of-its-own" in await options("voice")
+        await here.resident.call("select.select_option", "select.voiced_kitchen_persona", option="kids")
+        await here.shows("persona", "kids")
+        await here.shows("voice", "verse-of-its-own")
+        await here.end_daemon()
+        await here.start_daemon()
+        async with asyncio.timeout(20):
+            while await options("persona") != ["default"]:
+                await asyncio.sleep(0.1)
+        await here.shows("persona", "default")
         assert await here.resident.complaints() == []
 
 

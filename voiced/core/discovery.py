@@ -96,7 +96,7 @@ def _messages(
     for name, component in now.items():
         settings = {key: value for key, value in component.items() if key != "platform"}
         if component["platform"] == "device_automation":  # has no availability of its own
-            shared = {key: about[key] for key in ("device", "origin", "qos")}
+            shared = {key: about[key] for key in ("device", "origin")}
         else:
             shared = about
         messages[_topic(device.topics, name, component["platform"])] = _json({**shared, **settings})
@@ -148,7 +148,6 @@ def _about(device: Device) -> dict[str, Any]:
         "availability_topic": topics.own("availability"),
         "payload_available": "online",
         "payload_not_available": "offline",
-        "qos": 1,
     }
 
 
@@ -163,6 +162,8 @@ def _entity(component: Component, device: Device) -> dict[str, Any]:
         "default_entity_id": f"{component.platform}.{unique}",
         "name": component.name,
         "icon": component.icon,
+        # for commands, too; Home Assistant takes it from the top of the message and then makes no use of it
+        "qos": 1,
     }
     if component.state is not None:
         entity["state_topic"] = topics.own(component.state)
@@ -197,6 +198,7 @@ def _triggers(topics: Topics, wake_words: Iterable[str]) -> dict[str, dict[str, 
             "topic": topics.own(topic),
             "payload": payload,
             "value_template": template,
+            "qos": 1,
         }
         for kind, subtype, topic, payload, template in rows
     }
