@@ -3,7 +3,8 @@
 Every engine has a process of its own and hears the same sound, made here; rounds are interleaved, and ratios are
 medians over rounds of two figures of the same round. pyopen-wakeword and pymicro-wakeword are measured where they are
 installed (``PYTHONPATH`` may point to a folder they are in), else they are ``null``. The whole daemon is measured idle
-in a quiet room: capture through a private PulseAudio, MQTT connected, discovery on.
+in a quiet room: capture through a private PulseAudio, MQTT connected, discovery on. ``echo_cpu_percent*`` is what echo
+control costs while something plays and while nothing does (:mod:`tests.bench.echo`).
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from tests import reference
-from tests.bench import idle, speech
+from tests.bench import echo, idle, speech
 from tests.recordings import CLIPS, SOUNDS, load, noise, steps
 from voiced.core.chart import Line, chart
 from voiced.core.frames import STEP
@@ -55,6 +56,7 @@ def measure(*, quick: bool) -> dict[str, Any]:
         "ratio_four_words": four,
         "max_score_difference": score_difference(quick=quick),
         **rest,
+        **echo.costs(quick=quick),
         "reference": REFERENCE,
         "scenes": {scene: _figures([each[scene] for each in rounds]) for scene in lengths},
         "seconds": lengths,

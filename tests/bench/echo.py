@@ -309,26 +309,36 @@ def _drift(seconds: float) -> dict[str, Any]:
     }
 
 
+def costs(*, quick: bool) -> dict[str, Any]:
+    """Measure the costs alone, for who asks what listening costs in all."""
+    return {f"echo_{key}": value for key, value in _costs(_narration(15.0, 0), rounds=2 if quick else 5).items()}
+
+
 def _costs(narration: Samples, *, rounds: int) -> dict[str, Any]:
-    """Measure CPU seconds per second of sound, in turns: while something plays, and while nothing does."""
+    """Measure CPU seconds per second of sound, in turns: while something plays, and while nothing does.
+
+    Of the canceller, and of the whole ladder: canceller, suppressor and voice detector, and what they are judged by.
+    """
     some = narration[: 15 * SERVICE_RATE]
-    spent: dict[str, list[float]] = {suffix: [] for suffix in _ours_and_theirs()}
-    idle = []
+    parties = _ours_and_theirs() | {"_ladder": lambda _delay_s: EchoControl("auto", Aec3, Vad())}
+    spent: dict[str, list[float]] = {suffix: [] for suffix in parties}
+    idle: dict[str, list[float]] = {"": [], "_ladder": []}
     acoustics = ROOMS["near"]
     for _ in range(rounds):
-        for suffix, make in _ours_and_theirs().items():
+        for suffix, make in parties.items():
             run = _run(Room(acoustics), cut(some), make(acoustics.delay_s))
             spent[suffix].append(run.cpu_s / (len(run.cleaned) / RATE))
-        canceller = LinearCanceller()
-        frames = [Frame(number * FRAME, np.zeros(FRAME, np.int16)) for number in range(5000)]
-        began = time.process_time()
-        for frame in frames:
-            canceller.clean(frame)
-        idle.append((time.process_time() - began) / (len(frames) * FRAME / RATE))
+        for suffix, lasted in idle.items():
+            resting = parties[suffix](acoustics.delay_s)
+            frames = [Frame(number * FRAME, np.zeros(FRAME, np.int16)) for number in range(5000)]
+            began = time.process_time()
+            for frame in frames:
+                resting.clean(frame)
+            lasted.append((time.process_time() - began) / (len(frames) * FRAME / RATE))
     found: dict[str, Any] = {
-        "cpu_percent": round(100 * float(np.median(spent[""])), 2),
-        "cpu_percent_idle": round(100 * float(np.median(idle)), 4),
+        f"cpu_percent{suffix}": round(100 * float(np.median(spent[suffix])), 2) for suffix in ("", "_ladder")
     }
+    found |= {f"cpu_percent_idle{suffix}": round(100 * float(np.median(lasted)), 4) for suffix, lasted in idle.items()}
     if "_speex" in spent:
         found["cpu_percent_speex"] = round(100 * float(np.median(spent["_speex"])), 2)
         found["cpu_ratio_speex"] = round(

@@ -8,6 +8,9 @@ plays is noise without a single zero, so that a zero is silence, and what was pl
 device already. The reference is that device alone, in the same run: from the moment a plain program hands sound over to
 the same PortAudio, with as much in its buffer, to the moment it is there (:mod:`tests.bench.device`).
 
+``own_share`` is the time from the last sample of speech at the microphone to the first of the answer at the speaker,
+less the service's; ``--svg`` draws of which stages it consists (:mod:`tests.bench.timed`).
+
 ``wake_to_wire*`` are those of :mod:`tests.bench.wire`.
 """
 
@@ -30,8 +33,9 @@ from typing import Any, Literal
 import numpy as np
 
 from tests.bench import device, wire
+from tests.bench.picture import stacked
 from tests.bench.rig import Rig, at_work
-from tests.bench.timed import Seen, passages, stages
+from tests.bench.timed import STAGES, Seen, passages, stages
 from tests.bench.wire import measure_wire
 from tests.mosquitto import eventually
 from tests.recordings import NOTES, SOUNDS, load, noise
@@ -94,6 +98,7 @@ class Figures:
     device: list[float] = field(default_factory=list)
     lost: int = 0
     broken_off: int = 0
+    unheard: int = 0
     stages: dict[str, list[float]] = field(default_factory=dict)
 
 
@@ -116,9 +121,12 @@ def measure(*, quick: bool) -> dict[str, Any]:
         "memory_equals_heard": figures.remembered,
         "text_told_equals_heard": figures.told,
         "own_share_p95_ms": _p95(sorted(figures.own)),
+        "own_share_stages_ms": _stages(figures),
+        "picture": _picture(figures),
         **wire.measure(quick=quick),
         "lost_samples": figures.lost,
         "player_broke_off": figures.broken_off,
+        "words_not_heard": figures.unheard,
         "gaps_in_answers": figures.gaps,
         "device_p95_ms": _p95(figures.device),
         "device_reference": "sound given to the same PortAudio by a program that does nothing else",
@@ -132,6 +140,22 @@ def measure(*, quick: bool) -> dict[str, Any]:
 
 def _p95(ordered: list[float]) -> float | None:
     return round(ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))], 1) if ordered else None
+
+
+def _stages(figures: Figures) -> dict[str, dict[str, float | None]]:
+    return {
+        stage: {"median": round(statistics.median(lasted), 1), "p95": _p95(sorted(lasted))}
+        for stage, lasted in figures.stages.items()
+    }
+
+
+def _picture(figures: Figures) -> str:
+    """Draw where the time went in each conversation, from the quickest to the slowest; without the service's."""
+    ours = [stage for stage in STAGES if stage != "service"]
+    rows = sorted(zip(*(figures.stages[stage] for stage in ours), strict=True), key=sum)
+    medians = [statistics.median(figures.stages[stage]) for stage in ours]
+    bars = {"medians": medians} | {f"{number} of {len(rows)}": row for number, row in enumerate(rows, 1)}
+    return stacked("End of speech to first sound of the answer, less the service", "ms", bars, ours)
 
 
 def _ratio(silence: list[float], device_ms: list[float]) -> float:
@@ -364,8 +388,12 @@ async def _converse(rig: Rig, figures: Figures, number: int) -> None:
     said = np.concatenate([_spoken(SAID), noise(0.2, seed=number)])
     ear, mouth = rig.microphone.end, rig.speaker.end
     sessions = len(rig.simulator.sessions)
-    with rig.bed.start_playing(said, MICROPHONE_RATE):
-        session = await rig.simulator.session(sessions)
+    with rig.bed.start_playing(said, MICROPHONE_RATE, latency_ms=200):  # a player that runs dry is none of ours
+        try:
+            session = await rig.simulator.session(sessions)
+        except TimeoutError:
+            figures.unheard += 1
+            return
         await eventually(lambda: rig.speaker.since(mouth).any(), "the answer")
     await _rest(rig)
     there = rig.microphone.since(ear)

@@ -12,7 +12,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -119,18 +119,21 @@ class Rig:
         """Return the words heard, without near misses."""
         return [event for event in self.events("event/wake") if event["event_type"] == "detected"]
 
-    async def until_state(self, *wanted: str) -> None:
-        await eventually(lambda: self.last("state").get("state") in wanted, " or ".join(wanted))
+    async def until_state(self, *wanted: str, patience_s: float = 15.0) -> None:
+        await eventually(lambda: self.last("state").get("state") in wanted, " or ".join(wanted), patience_s)
 
 
 @asynccontextmanager
-async def at_work(scenario: Scenario, configuration: str, *, timed: bool = False) -> AsyncIterator[Rig]:
+async def at_work(
+    scenario: Scenario, configuration: str, *, timed: bool = False, tapped: bool = True
+) -> AsyncIterator[Rig]:
     """Start everything.
 
     Args:
         scenario: For the simulator.
         configuration: TOML beside what is said here of device, service and broker.
         timed: Whether the daemon writes down when sound passes where (:mod:`tests.bench.timed`).
+        tapped: Whether all sound is kept, for what does not last hours.
 
     """
     with tempfile.TemporaryDirectory(prefix="rig-") as name:
@@ -152,11 +155,12 @@ async def at_work(scenario: Scenario, configuration: str, *, timed: bool = False
                     {configuration}
                     """
                 )
-                with (
-                    Tap(bed.speaker, "speaker.monitor", SERVICE_RATE) as speaker,
-                    Tap(bed.microphone, "micfeed.monitor", MICROPHONE_RATE) as microphone,
-                    (folder / "log").open("wb") as log,
-                ):
+                speaker = Tap(bed.speaker, "speaker.monitor", SERVICE_RATE)
+                microphone = Tap(bed.microphone, "micfeed.monitor", MICROPHONE_RATE)
+                with ExitStack() as open_now, (folder / "log").open("wb") as log:
+                    if tapped:
+                        open_now.enter_context(speaker)
+                        open_now.enter_context(microphone)
                     notes = folder / "notes"
                     program = ("tests.bench.timed", str(notes)) if timed else ("voiced",)
                     process = subprocess.Popen(  # noqa: ASYNC220 - starting it takes a millisecond
@@ -166,7 +170,7 @@ async def at_work(scenario: Scenario, configuration: str, *, timed: bool = False
                     )
                     try:
                         rig = Rig(bed, simulator, near, speaker, microphone, process, notes)
-                        await eventually(lambda: speaker.end and microphone.end, "the taps")
+                        await eventually(lambda: not tapped or (speaker.end and microphone.end), "the taps")
                         await rig.until_state("idle")
                         yield rig
                     except BaseException:
