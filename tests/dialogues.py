@@ -5,7 +5,7 @@ its answers come all at once and are played in real time. Nothing waits, so an h
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
@@ -45,13 +45,20 @@ BLOCK = SERVICE_RATE * FRAME // MICROPHONE_RATE
 ROUND_TRIP_S = 0.08
 """From a frame to the service's word on it."""
 THINK_S = 0.4
-CHUNK = MICROPHONE_RATE // 25
+CHUNK = FRAME
 TAIL_S = 15.0
 """How long the television goes on when all is said."""
 
 
+SHORT = ("yes", "no", "why", "thank you", "not today", "tell me more")
+"""What follows an answer as often as a sentence does."""
+
 Way: TypeAlias = Literal["half-duplex", "auto", "device"]
 """The microphone is held back; the echo is taken out here, as far as that works; the device does it."""
+
+
+Span: TypeAlias = tuple[int, int]
+"""From one microphone position to another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,12 @@ class Life:
     echo: EchoControl | Open
     state: State = field(default_factory=Idle)
     turns: list[Begun] = field(default_factory=list)
+    sent: list[Span] = field(default_factory=list)
+    """What the service was sent of the microphone."""
+    remembered: dict[str, Span] = field(default_factory=dict)
+    """What of it the service took for speech, committed, and was not made to forget, by item."""
+    answers_began: list[int] = field(default_factory=list)
+    """Where the microphone was when sound of an answer came to the speaker."""
     paused: bool = False
     judges: bool = True
     """Whether our own evidence is asked; ``False``: whoever the service hears in a window is listened to."""
@@ -157,19 +170,28 @@ class Life:
 
     def _listen(self) -> None:
         self._detector = TurnDetector(Settings(), MICROPHONE_RATE)
-        self._item = ""
+        self._item, self._began = "", 0
 
     def _serve(self) -> None:
         while self.uplink.waiting >= CHUNK:
-            for found in self._detector.feed(self.uplink.take(CHUNK)):
+            sound = self.uplink.take(CHUNK)
+            end = self._position(self.uplink.taken)
+            self.sent.append((end - len(sound), end))
+            for found in self._detector.feed(sound):
                 at_ms = found.sample * 1000 // MICROPHONE_RATE
                 if isinstance(found, Started):
-                    self._item = self._name("u")
+                    self._item, self._began = self._name("u"), found.sample
                     self._say(wire.SpeechStarted(self._item, at_ms))
                 else:
+                    self.remembered[self._item] = (self._position(self._began), self._position(found.sample))
                     self._say(wire.SpeechStopped(self._item, at_ms))
                     self._say(wire.InputCommitted(self._item))
                     self._answer()
+
+    def _position(self, taken: int) -> int:
+        position = self.uplink.position(taken)
+        assert position is not None
+        return position
 
     def _answer(self) -> None:
         if self._active is not None:
@@ -199,6 +221,8 @@ class Life:
                 if self._active == response_id and len(kept) < len(self._due):
                     kept.append((self.now + ROUND_TRIP_S, 0, wire.ResponseDone(response_id or "", "cancelled")))
                 self._due = kept
+            case wire.DeleteItem(item_id):
+                self.remembered.pop(item_id, None)
             case wire.CreateResponse():
                 self._active = None
                 self._answer()
@@ -221,6 +245,7 @@ class Life:
             case Play(sound):
                 self._playing.append(np.frombuffer(sound.pcm, "<i2").astype(np.int16))
                 self._sounded = True
+                self.answers_began.append(self.uplink.end)
             case Cut():
                 self._playing.clear()
                 self._sounded = self.paused = False
@@ -250,6 +275,7 @@ class Told:
     said: int
     """Turns that the person spoke."""
     heard: int
+    """Those that came to the service whole, are in its memory, and were answered; whoever began the turn."""
     television: int
     """Turns that the television began, while the daemon listened."""
     afterwards: int
@@ -302,7 +328,7 @@ def tell(seed: int, way: Way, *, judges: bool = True) -> Told:
             life.run(room.position + _seconds(random.uniform(0.3, 4.5)))
         if isinstance(life.state, Idle):
             break
-        life.run(say(ordinary(random)))
+        life.run(say(str(random.choice(SHORT)) if random.random() < 0.25 else ordinary(random)))
     _until(life, lambda life: isinstance(life.state, Idle), 120.0)
     ended = room.position
     life.run(ended + _seconds(TAIL_S))
@@ -315,15 +341,27 @@ def _echo(way: Way) -> EchoControl | Open:
 
 def _judged(life: Life, said: list[tuple[int, int]], ended: int, below_db: float) -> Told:
     margin = _seconds(1.0)
-    heard, others = set[int](), 0
-    for turn in life.turns:
-        mine = [n for n, (begin, end) in enumerate(said) if begin - margin <= turn.at <= end + margin]
-        heard |= set(mine[:1])
-        others += not mine
+    others = sum(not any(b - margin <= turn.at <= e + margin for b, e in said) for turn in life.turns)
+    befores = [*(begin for begin, _ in said[1:]), life.uplink.end]
+    heard = [_is_heard(life, span, before) for span, before in zip(said, befores, strict=True)]
     last = max((end for _, end in said), default=ended)
     return Told(
-        len(said), len(heard), others, sum(turn.at > ended for turn in life.turns), below_db, (ended - last) / 16_000
+        len(said), sum(heard), others, sum(turn.at > ended for turn in life.turns), below_db, (ended - last) / 16_000
     )
+
+
+def _is_heard(life: Life, said: Span, before: int) -> bool:
+    """Return whether what somebody said came to the service whole, stayed there, and was answered ``before``."""
+    begin, end = said
+    kept = [span for span in life.remembered.values() if span[0] < end and span[1] > begin]
+    is_whole = _missing(said, life.sent) < _seconds(0.1) and _missing(said, kept) < _seconds(0.5)
+    return is_whole and any(end < at < before for at in life.answers_began)
+
+
+def _missing(said: Span, spans: Iterable[Span]) -> int:
+    """Return samples that are in none of ``spans``, which do not overlap."""
+    begin, end = said
+    return end - begin - sum(max(0, min(end, last) - max(begin, first)) for first, last in spans)
 
 
 def _until(life: Life, holds: Callable[[Life], bool], most_s: float = 30.0) -> bool:

@@ -113,6 +113,18 @@ def test_much_softer_speech_is_not_sure_and_belongs_to_the_room_from_then_on() -
     assert not any(near.speech == "enough" for near in hear(nearness, np.concatenate([noise(3.0), soft])))
 
 
+@pytest.mark.parametrize(("softer_db", "sure"), [(5.0, True), (8.0, False)])
+def test_a_little_is_sure_only_where_it_is_nearly_as_loud_as_the_caller(softer_db: float, sure: bool) -> None:
+    def steady(level_db: float, seconds: float) -> Samples:
+        return np.full(round(seconds * MICROPHONE_RATE), 32_768 * 10 ** (level_db / 20), np.int16)
+
+    nearness = Nearness(lambda _samples: True)
+    past = np.concatenate([steady(-60.0, 4.0), steady(-20.0, 1.4)])
+    nearness.begin(frames(past), len(past))
+    told = hear(nearness, steady(-20.0 - softer_db, 0.4), start=len(past))
+    assert [(near.speech, near.sure) for near in told] == [("some", sure), ("enough", True)]
+
+
 def test_who_said_no_wake_word_is_known_by_the_first_turn() -> None:
     nearness = Nearness(Vad())
     nearness.begin(frames(noise(4.0)), None)

@@ -61,7 +61,10 @@ BELOW_CALLER_DB = 20.0
 """How much softer than the caller, at the loudest, near speech may be: the person turned away or went back."""
 
 SURE_DB = 10.0
-"""How much softer it may be and still be surely theirs."""
+"""How much softer it may be and still be surely theirs, once it is enough."""
+
+LITTLE_SURE_DB = 6.0
+"""The same before: the loudest tenth of a second of a television comes close to anybody, but not three in a row."""
 
 APART_DB = 6.0
 """By how much caller and room must differ to be told apart at all."""
@@ -203,7 +206,8 @@ class Nearness:
         sure = True
         if speech != "none":
             loudest = max(level for _, level in near)
-            sure = self.tells_apart and (self._caller_db is None or loudest >= self._caller_db - SURE_DB)
+            softer_db = SURE_DB if speech == "enough" else LITTLE_SURE_DB
+            sure = self.tells_apart and (self._caller_db is None or loudest >= self._caller_db - softer_db)
         if speech == self._told and (not sure or self._is_sure):
             return None
         self._told, self._is_sure = speech, sure
