@@ -44,7 +44,7 @@ def body(code: str, message: str = "") -> bytes:
         (refusal.http(AZURE, KEY, 404, b"<html>"), True, "refused", ["no Realtime API", "realtime.endpoint"]),
         (refusal.http(AZURE, KEY, 400, body("OpperationNotSupported")), True, "refused", ["not a realtime model"]),
         (refusal.http(AZURE, KEY, 400, body("x", "Bad\nthing.")), True, "refused", ['HTTP 400 x: "Bad thing."']),
-        (refusal.http(AZURE, KEY, 429, b"", "17"), False, "refused", ["try again in 17 s", "rate limit"]),
+        (refusal.http(AZURE, KEY, 429, b"", 17.0), False, "refused", ["try again in 17 s", "rate limit"]),
         (refusal.http(AZURE, KEY, 429, body("insufficient_quota")), True, "refused", ["used up", "billing"]),
         (refusal.http(AZURE, KEY, 431, b""), True, "refused", ["headers too many"]),
         (refusal.http(AZURE, KEY, 307, b""), True, "refused", ["sends us elsewhere"]),
@@ -114,7 +114,7 @@ JSON = st.recursive(
 def test_any_http_answer_is_one_line_that_can_be_written_anywhere(
     status: int, answer: bytes, secret: Secret | None
 ) -> None:
-    said = str(refusal.http(AZURE, secret, status, answer, "soon"))
+    said = str(refusal.http(AZURE, secret, status, answer, 1e9))
     assert said.encode()
     assert said.isprintable()
     assert said.splitlines() == [said]

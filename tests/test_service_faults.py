@@ -64,6 +64,39 @@ async def test_a_busy_service_says_when_to_come_back() -> None:
             pass
 
 
+@pytest.mark.parametrize(
+    ("headers", "after_s"),
+    [
+        ([], None),
+        ([("Retry-After", "7")], 7.0),
+        ([("retry-after", "1.5")], 1.5),
+        ([("Retry-After", "2"), ("retry-after-ms", "1250")], 1.25),
+        ([("Retry-After", "Thu, 26 Nov 2026 06:00:30 GMT"), ("Date", "Thu, 26 Nov 2026 06:00:00 GMT")], 30.0),
+        ([("Retry-After", "Thu, 26 Nov 2026 06:00:00 GMT"), ("Date", "Thu, 26 Nov 2026 06:00:30 GMT")], 0.0),
+        ([("Retry-After", "Thu, 26 Nov 2026 06:00:30 GMT")], None),
+        ([("Retry-After", "7"), ("Retry-After", "9")], None),
+        ([("Retry-After", "soon")], None),
+        ([("Retry-After", "-3")], None),
+        ([("Retry-After", "9" * 400)], None),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_busy_service_may_say_so_in_any_way(
+    status: int, headers: list[tuple[str, str]], after_s: float | None
+) -> None:
+    def admit(line: ServerConnection, _request: Request) -> Response:
+        answer = line.respond(HTTPStatus(status), "")
+        del answer.headers["Date"]
+        for name, value in headers:
+            answer.headers[name] = value
+        return answer
+
+    async with server(silent, admit) as there:
+        error = await refused(service(there))
+    assert not isinstance(error, RefusedError)
+    assert error.retry_after_s == (1.0 if after_s is None and status == 429 else after_s)
+
+
 @pytest.mark.parametrize("location", ["ws://127.0.0.2:1/rt", "https://elsewhere.example/", "ws://["])
 async def test_the_key_is_not_carried_elsewhere(location: str) -> None:
     def admit(line: ServerConnection, _request: Request) -> Response:

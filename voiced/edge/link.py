@@ -2,15 +2,18 @@
 
 import asyncio
 import logging
+import re
 import socket
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.datastructures import Headers
 from websockets.exceptions import ConcurrencyError, ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.protocol import State
 from websockets.proxy import get_proxy
@@ -52,11 +55,11 @@ class Patience:
 class RefusedUpgrade(Exception):  # noqa: N818 - an answer, which somebody else judges
     """An HTTP answer other than 101."""
 
-    def __init__(self, status: int, body: bytes, retry_after: str | None) -> None:
+    def __init__(self, status: int, body: bytes, retry_after_s: float | None) -> None:
         super().__init__(f"HTTP {status}")
         self.status = status
         self.body = body
-        self.retry_after = retry_after
+        self.retry_after_s = retry_after_s
 
 
 class LinkOver(Exception):  # noqa: N818 - an end, which somebody else judges
@@ -242,9 +245,7 @@ class Connector:
             return Link(cast("_Connection", connection), tls, self._patience)
         except InvalidStatus as exc:
             answer = exc.response
-            raise RefusedUpgrade(
-                answer.status_code, bytes(answer.body or b""), answer.headers.get("Retry-After")
-            ) from exc
+            raise RefusedUpgrade(answer.status_code, bytes(answer.body or b""), retry_after_s(answer.headers)) from exc
         except (InvalidHandshake, InvalidURI, OSError, UnicodeError) as exc:
             raise unreachable(there, exc, self._patience.connect_s) from exc
 
@@ -344,6 +345,23 @@ def _over(exc: ConnectionClosed) -> LinkOver:
         return LinkOver(ours.code, ours.reason, unreadable=True)
     close = theirs or (ours if ours is not None and ours.code == 1011 else None)  # ours: it answers no ping
     return LinkOver(None, "") if close is None else LinkOver(close.code, close.reason)
+
+
+def retry_after_s(headers: Headers) -> float | None:
+    """Return in how many seconds an answer allows another attempt; ``None`` where it does not say, or not clearly.
+
+    Source: RFC 9110, section 10.2.3; Azure also sends milliseconds, in a header of its own.
+    """
+    values = {name: headers.get_all(name) for name in ("retry-after-ms", "Retry-After", "Date")}
+    milliseconds, seconds, sent = (each[0] if len(each) == 1 else "" for each in values.values())
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", milliseconds):
+        return float(milliseconds) / 1000
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", seconds):
+        return float(seconds)
+    try:
+        return max(0.0, (parsedate_to_datetime(seconds) - parsedate_to_datetime(sent)).total_seconds())
+    except (ValueError, TypeError):
+        return None
 
 
 def unreachable(endpoint: Endpoint, exc: Exception, waited_s: float) -> ServiceError:

@@ -330,7 +330,7 @@ class RealtimeService:
         try:
             link = await self._connector.to(there, there.headers(secret))
         except RefusedUpgrade as no:
-            raise refusal.http(there, secret, no.status, no.body, no.retry_after) from no
+            raise refusal.http(there, secret, no.status, no.body, no.retry_after_s) from no
         session = RealtimeSession(there, secret, link, self._patience)
         try:
             await session.set_up(settings, self._refused.setdefault(there.url, {}))

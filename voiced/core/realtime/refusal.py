@@ -17,7 +17,7 @@ _ROLES = {"voice-live": "Cognitive Services User"}
 
 
 def http(
-    endpoint: Endpoint, secret: Secret | None, status: int, body: bytes, retry_after: str | None = None
+    endpoint: Endpoint, secret: Secret | None, status: int, body: bytes, retry_after_s: float | None = None
 ) -> ServiceError:
     """Return the error for an HTTP answer other than 101.
 
@@ -26,7 +26,7 @@ def http(
         secret: What we signed in with.
         status: HTTP status.
         body: What the answer holds; usually ``{"error": {"code", "message"}}``.
-        retry_after: The ``Retry-After`` header.
+        retry_after_s: When it may be tried again, where the answer says so.
 
     """
     code, message = _service_words(body, secret)
@@ -47,10 +47,14 @@ def http(
             "check realtime.provider and realtime.endpoint (or realtime.url)."
         )
     if status == 429 or code in ("insufficient_quota", "rate_limit_exceeded"):
-        return _quota(endpoint, code, said, retry_after)
+        return _quota(endpoint, code, said, retry_after_s)
     if status == 408 or status >= 500:
         kind = "timeout" if status in (408, 504) else "unreachable"
-        return ServiceError(f"{endpoint.host} is out of order ({said}{quoted}); it will be tried again.", code=kind)
+        return ServiceError(
+            f"{endpoint.host} is out of order ({said}{quoted}); it will be tried again.",
+            code=kind,
+            retry_after_s=retry_after_s,
+        )
     if status == 431:
         return RefusedError(
             f"{endpoint.host} finds the request's headers too many (HTTP 431; Azure takes 10 of one's own); "
@@ -130,15 +134,14 @@ def _no_model(endpoint: Endpoint, said: str) -> RefusedError:
     )
 
 
-def _quota(endpoint: Endpoint, code: str | None, said: str, retry_after: str | None) -> ServiceError:
+def _quota(endpoint: Endpoint, code: str | None, said: str, retry_after_s: float | None) -> ServiceError:
     if code == "insufficient_quota":
         return RefusedError(f"The account's quota at {endpoint.host} is used up ({said}); check plan and billing.")
-    after = int(retry_after) if retry_after and retry_after.isdecimal() and len(retry_after) < 9 else None
-    wait = "in a while" if after is None else f"in {after} s"
+    wait = "in a while" if retry_after_s is None else f"in {retry_after_s:.0f} s"
     return ServiceError(
         f"{endpoint.describe()} takes no more sessions for now ({said}); try again {wait}, or raise its rate limit.",
         code="refused",
-        retry_after_s=1.0 if after is None else float(after),
+        retry_after_s=1.0 if retry_after_s is None else retry_after_s,
     )
 
 
