@@ -25,6 +25,7 @@ from voiced.core.effects import (
     Resume,
     Send,
     Skip,
+    TakeOver,
 )
 from voiced.core.questions import REPORT, Question
 from voiced.core.realtime import events as wire
@@ -53,6 +54,8 @@ from voiced.core.states import (
     Sounding,
     State,
     Stopped,
+    SuccessorLost,
+    SuccessorReady,
     Tick,
     Woken,
     deadline,
@@ -309,7 +312,8 @@ def test_a_lost_session_fails_the_turn_but_not_an_answer_that_is_all_here() -> N
     assert story.at() == Idle(1)
     here = Story().to_responding()
     here.tell(wire.ResponseDone("r1", "completed"))
-    assert here.tell(SessionLost("closed", "gone")) == [CloseSession(1, "closed", failed=True, message="gone")]
+    told = here.tell(SessionLost("closed", "gone", again=False))
+    assert told == [CloseSession(1, "closed", failed=True, message="gone")]
     assert here.tell(Drained()) == [EndTurn(1, "finished")]
     assert here.at() == Idle(1)
 
@@ -430,7 +434,8 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(Released, REQUESTS, st.booleans()),
     st.builds(Stopped, REQUESTS),
     st.builds(Ended, st.just("end"), REQUESTS),
-    st.just(SessionLost("closed", "gone")),
+    st.builds(SessionLost, st.sampled_from(["closed", "timeout"]), st.just("gone"), st.booleans()),
+    st.sampled_from([SuccessorReady(), SuccessorLost()]),
     st.builds(Near, st.sampled_from(["none", "some", "enough"]), st.integers(0, 10**6), st.booleans()),
     st.builds(wire.SpeechStarted, SAID, st.just(0)),
     st.builds(wire.SpeechStopped, SAID, st.just(0)),
@@ -475,11 +480,22 @@ WATCHED: tuple[Event, ...] = (
 """A television has had its two turns."""
 HELD: tuple[Event, ...] = (*HEARD, WHOLE, Drained(), Called("mqtt", "default", hold=True))
 TELEVISED: tuple[Event, ...] = (*WATCHED, Near("enough", 0, sure=False), wire.SpeechStarted("u1", 0))
+GONE = SessionLost("closed", "gone")
+DIED: tuple[tuple[Event, ...], ...] = (
+    (*HEARD[:3], GONE),
+    (*HEARD[:4], GONE),
+    (*HEARD[:6], GONE),
+    (*HEARD, WHOLE, GONE),
+    (*HEARD, WHOLE, GONE, Drained()),
+    (Asked("hello", "default"), SessionReady(), GONE),
+    (*HELD, GONE),
+)
 BEGINNINGS = st.sampled_from(
     [
         *((), HEARD, DOUBTED, (*HEARD, WHOLE), (*HEARD, WHOLE, *DOUBTED[-2:]), (*HEARD, WHOLE, Drained())),
         *(TALKED_OVER, (*TALKED_OVER, audio(pcm=b"\0\0" * 240)), WATCHED, TELEVISED, HELD),
         *((Called("mqtt", "default", hold=True),), (*HEARD, Called("mqtt", "default", hold=True))),
+        *DIED,
     ]
 )
 """Random events alone seldom lead anywhere; a history goes on from one of these."""
@@ -495,6 +511,8 @@ RULEBOOKS = st.builds(
     max_s=st.sampled_from([10.0, 600.0]),
     full_duplex=st.booleans(),
     written=st.sampled_from([frozenset[str](), frozenset({"default"})]),
+    renews=st.booleans(),
+    all_written=st.booleans(),
 )
 
 
@@ -531,6 +549,8 @@ def test_any_history_keeps_the_promises(history: list[tuple[Event, float]], rule
                 case CloseSession(session):
                     assert sessions == [session]
                     sessions.clear()
+                case TakeOver(session):
+                    sessions = [session]
                 case BeginTurn(turn, _, request):
                     assert not turns
                     turns.append(turn)

@@ -129,6 +129,29 @@ ROWS = [
     Row("1013", "tone", "ended the session .*1013", fault=ended(1013, "later")),
     Row("1008", "tone", "1008.*largest message .*bytes", fault=ended(1008, "policy")),
     Row("1009", "tone", "1009.*largest message .*bytes", fault=ended(1009, "too big")),
+    # ended before the answer
+    *(
+        Row(f"{name} early", "answered", says, attempts=2, fault={**how, "after_ms": 0})
+        for name, says, how in (
+            ("expired", "maximum duration", {"kind": "expire"}),
+            ("1001", "ended the session .*1001", ended(1001, "bye")),
+            ("1006", "connection .*broke", {"kind": "abort"}),
+            ("1011", "ended the session .*1011", ended(1011, "oops")),
+            ("1011 ping", "stopped answering", ended(1011, "keepalive ping timeout")),
+            ("1012", "ended the session .*1012", ended(1012, "restart")),
+            ("1013", "ended the session .*1013", ended(1013, "later")),
+        )
+    ),
+    Row("1008 early", "tone", "1008.*largest message .*bytes", fault={**ended(1008, "policy"), "after_ms": 0}),
+    Row("1009 early", "tone", "1009.*largest message .*bytes", fault={**ended(1009, "too big"), "after_ms": 0}),
+    Row(
+        "1011 again and again",
+        "tone",
+        "ended the session .*1011",
+        attempts=3,
+        fault={**ended(1011, "oops"), "after_ms": 0},
+        times=3,
+    ),
     # errors that end nothing
     *(
         Row(code, "answered", "Odd", turn={"beside": [error(code)]})
@@ -163,7 +186,7 @@ ROWS = [
     # an answer that fails
     Row("server error", "answered", fault=failed("server_error")),
     Row("server error event", "answered", fault=error(None, "server_error")),
-    Row("server error twice", "tone", "failed twice", fault=failed("server_error"), times=2),
+    Row("server error twice", "answered", "failed twice", attempts=2, fault=failed("server_error"), times=2),
     Row("rate limit", "answered", fault=failed("rate_limit_exceeded", "Please try again in 0.2s.")),
     Row("rate limit event", "answered", fault=error("rate_limit_exceeded", message="Please try again in 200ms.")),
     Row("rate limit long", "tone", "in 60s", fault=failed("rate_limit_exceeded", "Please try again in 60s.")),
@@ -180,15 +203,22 @@ ROWS = [
         follow_up_s=2.0,
     ),
     # watchdogs
-    Row("no answer begun", "tone", "began no answer within 1 s", fault={"kind": "silence"}),
+    Row("no answer begun", "answered", "began no answer within 1 s", attempts=2, fault={"kind": "silence"}),
+    Row("none begun twice", "tone", "began no answer within 1 s", attempts=2, fault={"kind": "silence"}, times=2),
     Row("answer stalls", "tone", "stopped for 1.5 s", fault={"kind": "stall", "after_ms": 200}),
     Row(
-        "stalls at once", "tone", "no answer within 1.5 s", fault={"kind": "stall"}, turn={"sound": "", "assistant": ""}
+        "stalls at once",
+        "answered",
+        "no answer within 1.5 s",
+        attempts=2,
+        fault={"kind": "stall"},
+        turn={"sound": "", "assistant": ""},
     ),
     Row(
         "cancelled and not ended",
         "quietly",
         "did not end a cancelled answer",
+        attempts=2,
         fault={"kind": "stall", "after_ms": 200, "deaf": True},
         stops=True,
         follow_up_s=3.0,
@@ -211,9 +241,12 @@ TABLE = {
     "close 4000 beta_api_shape_disabled": ("4000 beta",),
     "HTTP 429 upgrade": ("429", "429 bare", "429 long", "4000 limit"),
     "HTTP 5xx, 408, timeout, DNS": ("500", "503", "408", "no name", "never a name", "reset"),
-    "session_expired + 1001": ("expired",),
-    "close 1001, 1006, 1011, 1012, 1013": ("1001", "1006", "1011", "1011 ping", "1011 at once", "1012", "1013"),
-    "close 1008, 1009": ("1008", "1009"),
+    "session_expired + 1001": ("expired", "expired early"),
+    "close 1001, 1006, 1011, 1012, 1013": (
+        *("1001", "1006", "1011", "1011 ping", "1011 at once", "1012", "1013", "1011 again and again"),
+        *("1001 early", "1006 early", "1011 early", "1011 ping early", "1012 early", "1013 early"),
+    ),
+    "close 1008, 1009": ("1008", "1009", "1008 early", "1009 early"),
     "our bug, or bad configuration": (
         *("invalid_value", "unknown_parameter", "missing_required_parameter", "integer_below_min_value"),
         *("invalid_json", "invalid_event", "settings"),
@@ -235,7 +268,7 @@ WATCHDOGS = {
     "connect": ("connect late",),
     "session.created": ("created late",),
     "session.updated": ("updated late",),
-    "response.created": ("no answer begun",),
+    "response.created": ("no answer begun", "none begun twice"),
     "between deltas": ("answer stalls", "stalls at once"),
     "after response.cancel": ("cancelled and not ended",),
     "no sign of life": ("silent in speech", "silent in thought", "silent in answer"),

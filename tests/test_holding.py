@@ -177,7 +177,7 @@ def test_a_text_that_interrupts_takes_the_held_turn_back() -> None:
     assert isinstance(story.at(), Processing)
 
 
-@pytest.mark.parametrize("event", [Stopped(), Ended("end"), SessionLost("closed", "gone")])
+@pytest.mark.parametrize("event", [Stopped(), Ended("end"), SessionLost("closed", "gone", again=False)])
 def test_whatever_ends_the_conversation_ends_the_held_turn(event: Event) -> None:
     story = held()
     assert any(isinstance(effect, EndTurn) for effect in story.tell(event))

@@ -5,6 +5,7 @@ Only :meth:`Daemon.decide` changes the state of the conversation; everything els
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
@@ -14,8 +15,11 @@ import numpy as np
 from voiced.attention import Attention, Heard
 from voiced.config import Config
 from voiced.core import conversation as mind
+from voiced.core import renewing
 from voiced.core.doubting import is_doubtful
+from voiced.core.effects import TakeOver
 from voiced.core.frames import FRAME, MICROPHONE_RATE, Frame, seconds
+from voiced.core.freshness import Freshness
 from voiced.core.mqtt import commands, payloads
 from voiced.core.nearness import Nearness, role
 from voiced.core.playout import Drained as PlayoutDrained
@@ -32,12 +36,14 @@ from voiced.core.states import (
     Event,
     Hearing,
     Idle,
+    Near,
     Released,
     SessionReady,
     State,
     Tick,
     Woken,
     deadline,
+    going_on,
     published,
 )
 from voiced.core.turning import rules_changed
@@ -143,6 +149,8 @@ class Daemon:
             answer_s=parts.service.limits.answer_s,
         )
         self._state: State = Idle()
+        self._freshness = Freshness()
+        self._successor_opened: tuple[float, float | None] = (0.0, None)
         self.frames = 0
         self._resting = asyncio.Event()
         self._resting.set()
@@ -264,9 +272,27 @@ class Daemon:
         """Take news for ever: the only one who changes the state."""
         while True:
             session, news = await self._next()
-            if session is None or session == self._open_session():  # else of a session that is over
+            if session is None:
                 self._take(news)
-            self._scribe.publish(idle=isinstance(self._state, Idle))
+            elif (told := self._still_matters(session, news)) is not None:
+                self._take(told)
+            if self._scribe.publish(idle=isinstance(self._state, Idle)) and not isinstance(self._state, Idle):
+                self.post(Tick())  # a session may have waited for that to take over
+
+    def _still_matters(self, session: int, news: News) -> News | None:
+        """Return what news of a session say to the conversation; ``None``: it is over, or has nothing to do with it."""
+        if isinstance(self._state, Idle):
+            return None
+        talk = self._state.talk
+        if session == talk.session:
+            return news
+        if talk.successor is not None and session == talk.successor.number:
+            if isinstance(news, SessionReady):
+                self._hands.successor_is_ready(news.model)
+                self._successor_opened = (self._clock(), news.lasts_s)
+            return renewing.told(news)
+        # Who is near does not depend on the session.
+        return news if isinstance(news, Near) and talk.first <= session < talk.session else None
 
     def _take(self, news: News) -> None:
         match news:
@@ -279,7 +305,8 @@ class Daemon:
             case Rising(word):
                 self._sessions.prepare(deployment(self._config, word), idle=isinstance(self._state, Idle))
             case Started():
-                self._scribe.sounded()
+                if (waited_s := self._scribe.sounded()) is not None:
+                    self._freshness.waited(waited_s)
             case PlayoutDrained():
                 if not self._speaker.busy:  # more may have been queued since
                     self._step(Drained())
@@ -288,6 +315,8 @@ class Daemon:
 
     async def _next(self) -> tuple[int | None, News]:
         moments = [moment for moment in (deadline(self._state), self._scribe.due()) if moment is not None]
+        if not isinstance(self._state, Idle) and self._clock() < self._freshness.stale_at < math.inf:
+            moments.append(self._freshness.stale_at)
         try:
             async with asyncio.timeout(max(0.0, min(moments) - self._clock()) if moments else None):
                 news = await self._news.get()
@@ -313,20 +342,23 @@ class Daemon:
         self._renew_rules(event)
         if isinstance(event, Released):
             event = replace(event, said=self._nearness.spoken_s >= LEAST_SAID_S)
-        elif isinstance(event, Called) and not isinstance(self._state, Connecting | Hearing):
+        elif isinstance(event, Called) and not isinstance(going_on(self._state), Connecting | Hearing):
             self._nearness.count()  # else what has been said already belongs to the turn
         now, before = self._clock(), self._state
         self._scribe.before(event, now, idle=isinstance(before, Idle))
         if isinstance(event, SessionReady):
+            self._freshness.begin(now, event.lasts_s)
             self._hands.session_is_ready(event.model)
         elif isinstance(event, wire.ServiceProblem) and not harmless(event):
             self._reports.error(event.code or event.type, event.message)
         self._state, effects = mind.step(before, event, now, self._rules)
         if type(before) is not type(self._state):
             logger.info("%s: %s -> %s", *(type(value).__name__ for value in (event, before, self._state)))
-        if self._open_session() not in {None, None if isinstance(before, Idle) else before.talk.session}:
+        if _conversation(self._state) not in {None, _conversation(before)}:
             self._begin_to_look(event.wake.end if isinstance(event, Woken) else None)
         for effect in effects:
+            if isinstance(effect, TakeOver):
+                self._freshness.begin(*self._successor_opened)
             self._hands.do(effect)
         self._scribe.after(event, self._state)
         if isinstance(event, wire.SpeechStarted) and is_doubtful(event, self._state):
@@ -338,9 +370,15 @@ class Daemon:
             self._tell_state()
 
     def _renew_rules(self, event: Event) -> None:
-        spent, full_duplex = self.spending.is_spent(event, self._state), self._parts.echo.full_duplex
-        if (spent, full_duplex) != (self._rules.spent, self._rules.full_duplex):
-            before, self._rules = self._rules, replace(self._rules, spent=spent, full_duplex=full_duplex)
+        before = self._rules
+        self._rules = replace(
+            before,
+            spent=self.spending.is_spent(event, self._state),
+            full_duplex=self._parts.echo.full_duplex,
+            renews=self._freshness.is_stale(self._clock()) and self.spending.refusal() is None,
+            all_written=self._scribe.all_written,
+        )
+        if self._rules != before:
             for effect in rules_changed(self._state, before, self._rules):
                 self._hands.do(effect)
 
@@ -393,3 +431,7 @@ class Daemon:
             reason=self._hands.reason,
             starting=self._is_starting and isinstance(self._state, Idle),
         )
+
+
+def _conversation(state: State) -> int | None:
+    return None if isinstance(state, Idle) else state.talk.first

@@ -1,5 +1,7 @@
 """Does what the mind wants done: session, microphone, speaker, and the page on which it is written down."""
 
+import logging
+
 from voiced.config import Config
 from voiced.core.chimes import chime
 from voiced.core.effects import (
@@ -16,16 +18,20 @@ from voiced.core.effects import (
     Hold,
     LetGo,
     OpenSession,
+    OpenSuccessor,
     Pause,
     Play,
     Refuse,
     Resume,
     Send,
     Skip,
+    TakeOver,
 )
 from voiced.core.frames import MICROPHONE_RATE
 from voiced.core.profiles import chimes, persona_at_first, session_settings
 from voiced.core.realtime.codec import Dialect
+from voiced.core.realtime.events import SpeechStarted
+from voiced.core.realtime.settings import SessionSettings
 from voiced.core.uplink import Uplink
 from voiced.errors import CommandError
 from voiced.line import Sessions
@@ -33,6 +39,8 @@ from voiced.ports import Service, Speaker
 from voiced.reports import Reports
 from voiced.scribe import Scribe
 from voiced.spending import Spending
+
+logger = logging.getLogger(__name__)
 
 
 class Hands:
@@ -74,6 +82,10 @@ class Hands:
         self._spending = spending
         self._reports = reports
         self._is_open = False
+        self._is_told = False
+        self._opening = OpenSession(0, "default")
+        self._sounding = ""
+        self._successor: tuple[str | None] | None = None
         self._profile = persona_at_first(config)
         self._voice = (self._profile, config.profiles[self._profile].voice_name)
         self.reason: str | None = None
@@ -90,10 +102,8 @@ class Hands:
     def do(self, effect: Effect) -> None:
         """Carry out ``effect``; never waits."""
         match effect:
-            case OpenSession():
-                self._open(effect)
-            case CloseSession():
-                self._close(effect)
+            case OpenSession() | CloseSession() | OpenSuccessor() | TakeOver():
+                self._change_session(effect)
             case Hear() | Deafen() | Skip():
                 self._hear(effect)
             case Send():
@@ -102,12 +112,8 @@ class Hands:
                 self._sessions.hold(fresh=fresh)
             case LetGo(said):
                 self._let_go(said=said)
-            case Play(sound):
-                self._speaker.play(
-                    *(sound.item_id, sound.content_index, sound.pcm),
-                    announced=effect.announced,
-                    percent=effect.percent,
-                )
+            case Play():
+                self._play(effect)
             case Cut():
                 self._cut(effect)
             case Pause():
@@ -129,15 +135,26 @@ class Hands:
         self._is_open = True
         self._spending.ready(model)
         self._reports.service_is_open(self._service.refusals)
-        self._reports.session(self._scribe.session, started=True)
+        if not self._is_told:
+            self._is_told = True
+            self._reports.session(self._scribe.session, started=True)
         for told in self._scribe.recall(self._profile):
             self._sessions.send(told)
+        self._sessions.begin()
+
+    def successor_is_ready(self, model: str | None) -> None:
+        """Remember that the session beside the one going on could take its place."""
+        self._successor = (model,)
 
     def _write(self, effect: BeginTurn | EndTurn | Accept | Refuse) -> None:
         match effect:
             case BeginTurn():
                 self._scribe.begin(effect, self._profile)
+                self._keep_what_is_said(effect)
             case EndTurn():
+                if effect.outcome == "failed" or not self._sounding:
+                    self._uplink.answered()
+                self._sounding = ""
                 self._scribe.end(effect)
                 self._spending.turn_over()
             case Accept(request, result):
@@ -145,23 +162,56 @@ class Hands:
             case Refuse(request, message, code):
                 self._scribe.refuse(request, CommandError(message, code=code))
 
+    def _change_session(self, effect: OpenSession | CloseSession | OpenSuccessor | TakeOver) -> None:
+        match effect:
+            case OpenSession():
+                self._open(effect)
+            case CloseSession():
+                self._close(effect)
+            case OpenSuccessor(session, tries):
+                self._sessions.open_successor(session, *self._settings(), tries=tries)
+            case TakeOver():
+                self._take_over(effect)
+
     def _open(self, effect: OpenSession) -> None:
         self._scribe.open()
         self._spending.open(effect.session, self._scribe.session, effect.profile)
         self.reason = None
-        self._is_open = False
-        self._profile = effect.profile
+        self._is_open = self._is_told = False
+        self._profile, self._opening = effect.profile, effect
         self._reports.cloud_is("connecting")
+        self._sessions.open(effect.session, *self._settings())
+
+    def _settings(self) -> tuple[SessionSettings, str]:
+        """Return what sessions of the conversation are opened with, and their model if it is another than usual."""
         profile, voice = self._voice
-        chosen = effect.voice or (voice if effect.profile == profile else None)
+        opening = self._opening
+        chosen = opening.voice or (voice if opening.profile == profile else None)
         settings = session_settings(
-            self._config, effect.profile, self._dialect, voice_name=chosen, answers=effect.answers
+            self._config, opening.profile, self._dialect, voice_name=chosen, answers=opening.answers
         )
-        self._sessions.open(effect.session, settings, self._config.profiles[effect.profile].deployment)
+        return settings, self._config.profiles[opening.profile].deployment
+
+    def _take_over(self, effect: TakeOver) -> None:
+        ready, self._successor = self._successor, None
+        self._scribe.session_is_over(again=effect.resend in {"sound", "held"})
+        self._spending.close()
+        self._spending.open(effect.session, self._scribe.session, self._profile, goes_on=True)
+        if effect.resend == "rest":
+            self._uplink.said_since()
+        self._sessions.take_over(effect.resend)
+        self._is_open = False
+        if effect.code is None:
+            logger.info("session %d takes over", effect.session)
+        else:
+            self._reports.cloud_is("connecting")
+            self._reports.error(effect.code, f"{effect.message} The conversation goes on in another session.")
+        if ready is not None:
+            self.session_is_ready(*ready)
 
     def _close(self, effect: CloseSession) -> None:
         self.reason = effect.reason
-        if self._is_open:
+        if self._is_told:
             scribe = self._scribe
             self._reports.session(scribe.session, started=False, reason=effect.reason, turns=scribe.turns)
         if effect.failed and not self._is_open:
@@ -171,7 +221,8 @@ class Hands:
             self._reports.cloud_is("down" if self._reports.is_a_problem("service") else "ok")
             if effect.failed:
                 self._reports.error(effect.reason, effect.message or effect.reason)
-        self._is_open = False
+        self._is_open = self._is_told = False
+        self._successor = None
         self._spending.close()
         self._sessions.close()
 
@@ -190,6 +241,21 @@ class Hands:
             case Hear(since):
                 self._uplink.hear(since)
         self._sessions.sound_waits()
+
+    def _keep_what_is_said(self, begun: BeginTurn) -> None:
+        """Keep, to be sent again if need be, what belongs to this turn; it may have begun before the last answer."""
+        starts = [event.audio_start_ms for event in begun.said if isinstance(event, SpeechStarted)]
+        where = self._uplink.position(starts[0] * MICROPHONE_RATE // 1000) if starts else None
+        self._uplink.said_since(where)
+
+    def _play(self, effect: Play) -> None:
+        sound = effect.sound
+        if sound.response_id != self._sounding:
+            self._sounding = sound.response_id
+            self._uplink.answered()
+        self._speaker.play(
+            *(sound.item_id, sound.content_index, sound.pcm), announced=effect.announced, percent=effect.percent
+        )
 
     def _let_go(self, *, said: bool) -> None:
         if said:

@@ -12,6 +12,7 @@ from itertools import count
 import numpy as np
 
 from voiced.core.backoff import Backoff
+from voiced.core.effects import Resend
 from voiced.core.frames import FRAME, MICROPHONE_RATE, Samples
 from voiced.core.realtime.events import (
     AppendAudio,
@@ -55,6 +56,7 @@ class Line:
         backoff: Says how long to wait before connecting once more.
         turns: Who ends a turn.
         speech: Makes what tells whether a frame may hold speech, for sessions whose turns end here.
+        wait_s: How long to wait before connecting.
 
     """
 
@@ -68,7 +70,9 @@ class Line:
         backoff: Backoff,
         turns: TurnDetection | None,
         speech: Callable[[], Speech],
+        wait_s: float = 0.0,
     ) -> None:
+        self._wait_s = wait_s
         self._backoff = backoff
         self._number = number
         self._uplink = uplink
@@ -78,6 +82,7 @@ class Line:
         self._more = asyncio.Event()
         self._look = asyncio.Event()
         self._deaf = False
+        self._begun = asyncio.Event()
         self._turns = turns
         self._taker = TurnTaker(turns, speech()) if isinstance(turns, LocalVad) else None
         self._held: int | None = None
@@ -87,6 +92,11 @@ class Line:
     def send(self, event: ClientEvent) -> None:
         """Queue an event; it goes before sound that still waits."""
         self._outgoing.append(event)
+        self._more.set()
+
+    def begin(self) -> None:
+        """Send, from now on, what is queued, and sound; before that a session that is ready only stands by."""
+        self._begun.set()
         self._more.set()
 
     def sound_waits(self) -> None:
@@ -120,11 +130,15 @@ class Line:
         """Open the session and keep it until cancelled, or until it is lost; then say so."""
         late: list[ServerEvent] = []
         mender = Mender(answers_itself(settings), service.limits)
+        is_open = False
         try:
+            await asyncio.sleep(self._wait_s)
             async with AsyncExitStack() as stack:
                 session = await self._reached(stack, service, settings, model)
                 self.model, late = session.model, session.late
-                self._post(self._number, SessionReady(session.model))
+                is_open = True
+                lasts_s = None if session.expires_at is None else session.expires_at - time.time()
+                self._post(self._number, SessionReady(session.model, lasts_s))
                 began = time.monotonic()
                 try:
                     await self._converse(session, mender)
@@ -132,7 +146,9 @@ class Line:
                     self._backoff.lasted(time.monotonic() - began)
         except* ServiceError as lost:
             first = _first(lost)
-            self._post(self._number, SessionLost(first.code, str(first)))
+            # One that could not be opened was tried again as often as that helps.
+            again = is_open and not isinstance(first, RefusedError)
+            self._post(self._number, SessionLost(first.code, str(first), again))
         finally:
             for event in late:  # nobody waits for it any more, but it is paid for
                 self._post(self._number, event)
@@ -183,12 +199,13 @@ class Line:
 
     async def _speak(self, session: Session, mender: Mender) -> None:
         convert = self._converter(session.input_rate)
+        await self._begun.wait()
         while True:
             await self._more.wait()
             self._more.clear()
             await self._send_waiting(session, mender)
             while not self._deaf and self._uplink.waiting >= CHUNK:
-                sound = self._uplink.take(CATCH_UP)
+                sound = self._uplink.take(min(CATCH_UP, self._uplink.waiting // CHUNK * CHUNK))
                 await self._send_sound(sound, session, mender, convert)
                 await self._send_waiting(session, mender)
             if self._is_let_go and self._held is not None and not self._deaf:
@@ -244,7 +261,7 @@ class Line:
 
 
 class Sessions:
-    """The session going on, and those that are being left.
+    """The session going on, one that is to take its place, and those that are being left.
 
     Args:
         service: Where they are opened.
@@ -271,12 +288,37 @@ class Sessions:
         self._post = post
         self._line: Line | None = None
         self._task: asyncio.Task[None] | None = None
+        self._successor: tuple[Line, asyncio.Task[None]] | None = None
         self._leaving: set[asyncio.Task[None]] = set()
         self._backoff = Backoff(random.random)
 
     def open(self, number: int, settings: SessionSettings, model: str) -> None:
         """Begin to connect; ``model``: another one than configured, if not empty."""
         self._uplink.restart()
+        self._line, self._task = self._made(number, settings, model)
+
+    def open_successor(self, number: int, settings: SessionSettings, model: str, *, tries: int) -> None:
+        """Begin to connect beside the session going on; after ``tries`` that died, at once or some seconds later."""
+        self._leave_successor()
+        wait_s = Backoff(random.random, tries - 1).failed() if tries else 0.0
+        self._successor = self._made(number, settings, model, wait_s)
+
+    def take_over(self, resend: Resend) -> None:
+        """Let the successor take the place of the session going on; see :class:`voiced.core.effects.TakeOver`."""
+        if self._successor is None:
+            return
+        successor, self._successor = self._successor, None
+        self.close()
+        self._line, self._task = successor
+        self._uplink.take_over(resend=resend != "text")
+        if resend in {"held", "turn"}:
+            self._line.hold(fresh=False)
+        if resend == "turn":
+            self._line.let_go(said=True)
+
+    def _made(
+        self, number: int, settings: SessionSettings, model: str, wait_s: float = 0.0
+    ) -> tuple[Line, asyncio.Task[None]]:
         line = Line(
             number,
             uplink=self._uplink,
@@ -285,9 +327,14 @@ class Sessions:
             backoff=self._backoff,
             turns=settings.turn_detection,
             speech=self._speech,
+            wait_s=wait_s,
         )
-        self._line = line
-        self._task = asyncio.create_task(line.run(self._service, settings, model), name=f"session {number}")
+        return line, asyncio.create_task(line.run(self._service, settings, model), name=f"session {number}")
+
+    def begin(self) -> None:
+        """Let the session that is ready hear; it has been told what was said before."""
+        if self._line is not None:
+            self._line.begin()
 
     def prepare(self, model: str, *, idle: bool) -> None:
         """Have the connection made, as somebody seems to say a wake word; not while a session goes on."""
@@ -317,13 +364,22 @@ class Sessions:
             self._line.sound_waits()
 
     def close(self) -> None:
-        """Leave the session, without waiting for that."""
+        """Leave the session, and one that was to take its place, without waiting for that."""
+        self._leave_successor()
         if self._line is not None and self._task is not None:
             self._line.leave_the_sound()
             task, self._task, self._line = self._task, None, None
-            self._leaving.add(task)
-            task.add_done_callback(self._left)
-            task.cancel()
+            self._leave(task)
+
+    def _leave_successor(self) -> None:
+        if self._successor is not None:
+            (_, task), self._successor = self._successor, None
+            self._leave(task)
+
+    def _leave(self, task: asyncio.Task[None]) -> None:
+        self._leaving.add(task)
+        task.add_done_callback(self._left)
+        task.cancel()
 
     async def left(self, timeout_s: float) -> None:
         """Wait until all are left, but no longer than ``timeout_s``."""

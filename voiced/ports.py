@@ -190,6 +190,10 @@ class Session(Protocol):
         """The model that answers, where the service says so."""
 
     @property
+    def expires_at(self) -> float | None:
+        """When the service ends it, in seconds of the Unix clock, where it says so."""
+
+    @property
     def input_rate(self) -> int:
         """Samples per second of the sound it takes."""
 

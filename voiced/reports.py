@@ -57,6 +57,7 @@ class Reports:
     ) -> None:
         """Publish ``state``."""
         talk = None if isinstance(state, states.Idle | states.Sounding) else state.talk
+        shown = states.going_on(state)
         self.broker.keep(
             "state",
             payloads.State(
@@ -64,7 +65,7 @@ class Reports:
                 since=self.today(),
                 session=session if talk else None,
                 turn=(talk.turn or None) if talk else None,
-                follow_up=isinstance(state, states.Listening) and state.follow_up,
+                follow_up=isinstance(shown, states.Listening) and shown.follow_up,
                 muted=settings.mute,
                 wake_enabled=settings.wake_enabled,
                 reason=reason,

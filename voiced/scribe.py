@@ -185,9 +185,24 @@ class Scribe:
         """Note that the person says that they are done."""
         self._book.said(self._clock())
 
-    def sounded(self) -> None:
-        """Note that the answer can be heard."""
-        self._book.sounded(self._clock())
+    def sounded(self) -> float | None:
+        """Note that the answer can be heard; return the seconds that whoever spoke waited for it."""
+        return self._book.sounded(self._clock())
+
+    @property
+    def all_written(self) -> bool:
+        """Whether all turns so far are written down."""
+        return self._book.all_written
+
+    def session_is_over(self, *, again: bool) -> None:
+        """Publish what nothing more can come of; a turn going on is answered by another session.
+
+        Args:
+            again: Whether that session will tell once more what the person said.
+
+        """
+        self.publish(idle=True)
+        self._book.again(spoken=again)
 
     def cut(self, heard: Mapping[Part, int], items: Sequence[str] = ()) -> tuple[wire.ClientEvent, ...]:
         """Note how much of the answer was heard before it was cut; return what to tell the service.
@@ -203,10 +218,11 @@ class Scribe:
         """Close the page."""
         self._book.end(ended, self._clock())
 
-    def publish(self, *, idle: bool) -> None:
-        """Publish turns that are over and whole, and answer who asked for them."""
+    def publish(self, *, idle: bool) -> bool:
+        """Publish turns that are over and whole, and answer who asked for them; return whether there were any."""
         now = self._clock()
-        for draft in self._book.finished(now, session_over=idle):
+        finished = self._book.finished(now, session_over=idle)
+        for draft in finished:
             turn = draft.turn()
             self._reports.transcript(draft, "user", turn.user.text or "", final=True)
             self._reports.transcript(draft, "assistant", turn.assistant.text or "", final=True)
@@ -220,6 +236,7 @@ class Scribe:
                 self._answer(command, turn)
         if self._memory.pass_time(now):
             self._keep()
+        return bool(finished)
 
     def _note_down(self, turn: payloads.Turn) -> None:
         if self._history.add(turn):

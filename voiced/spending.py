@@ -12,7 +12,7 @@ from voiced.core.mqtt import payloads
 from voiced.core.prices import NANO, Prices, seconds_of, transcript_tokens
 from voiced.core.profiles import transcriber
 from voiced.core.realtime import events as wire
-from voiced.core.states import Event, Hearing, Listening, State
+from voiced.core.states import Event, Hearing, Listening, SessionLost, State
 from voiced.core.uplink import Uplink
 from voiced.ports import Clock, Ledger
 from voiced.reports import Reports
@@ -86,9 +86,18 @@ class Spending:
 
     # --- what happens -------------------------------------------------------------------------------------------------
 
-    def open(self, number: int, name: str, profile: str) -> None:
-        """Note that a session is being opened, under its number and its published name."""
-        self._before, self._session = self._session, _Session(number, name, profile)
+    def open(self, number: int, name: str, profile: str, *, goes_on: bool = False) -> None:
+        """Note that a session is being opened, under its number and its published name.
+
+        Args:
+            number: Its number.
+            name: The conversation's.
+            profile: Who is spoken to.
+            goes_on: Whether the conversation had a session before, whose money counts on.
+
+        """
+        nano = self._session.nano if goes_on else 0
+        self._before, self._session = self._session, _Session(number, name, profile, nano=nano)
         self._session.model = self._model(None)
         self._session.transcriber = self._listed(transcriber(self._config, profile) or "")
         self._spent = False
@@ -163,6 +172,10 @@ class Spending:
         Looks after an answer, and before what leads to the next; an answer that has begun is not taken back.
         """
         is_between = isinstance(state, Listening | Hearing)
+        if isinstance(event, SessionLost):  # then another one would be opened
+            if self._session.marked is not None:
+                self._mark()
+            self._spent = self._spent or self.refusal() is not None
         if isinstance(event, wire.ResponseDone) or (
             is_between and isinstance(event, wire.InputTranscript | wire.SpeechStarted)
         ):

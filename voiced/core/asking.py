@@ -22,6 +22,7 @@ from voiced.core.states import (
     Step,
     Talk,
     Tick,
+    resting,
 )
 from voiced.core.turning import lost, rest
 
@@ -46,10 +47,10 @@ def answering(state: Active, event: Event, now: float, rules: Rules) -> Step | N
             return _left_to_model(state.talk, question, now, rules) if is_time else (state, ())
         case wire.FunctionCall(name=questions.REPORT) if isinstance(state, Processing):
             if (told := questions.reported(question, event.arguments)) is None:
-                return lost(state, SessionLost("failed", "the model did not report the answer as it was told"))
+                return lost(state, SessionLost("failed", "the model did not report the answer as it was told"), rules)
             return _answered(state, question, told)
         case wire.ResponseDone() if isinstance(state, Processing) and event.response_id == state.response:
-            return lost(state, SessionLost("failed", event.message or "the model did not report the answer"))
+            return lost(state, SessionLost("failed", event.message or "the model did not report the answer"), rules)
         case wire.AudioDelta() | wire.TextDelta():
             return state, ()
         case _:
@@ -87,7 +88,7 @@ def _heard(state: Hearing | Processing, question: Question) -> Step:
 
 def _answered(state: Hearing | Processing, question: Question, told: questions.Told) -> Step:
     talk = state.talk
-    return Idle(talk.session), (
+    return resting(talk), (
         EndTurn(talk.turn, "finished"),
         Accept(question.request, told),
         CloseSession(talk.session, "answered"),

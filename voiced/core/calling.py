@@ -42,6 +42,7 @@ from voiced.core.states import (
     Woken,
     hears,
     is_near,
+    resting,
 )
 from voiced.core.turning import follow, is_lost, rest, silenced
 
@@ -98,11 +99,11 @@ def attending(state: Attending, event: Event, now: float, rules: Rules) -> Step:
             hear = Hear(state.since if at_once else spoke)
             return Connecting(state.talk, now + rules.connect_s), (OpenSession(talk.session, talk.profile), hear)
         case Woken() | Called() | Asked() | Recording():
-            return at_rest(Idle(talk.session), event, now, rules)
+            return at_rest(resting(talk), event, now, rules)
         case Stopped() | Ended():
-            return Idle(talk.session), accepted(event.request)
+            return resting(talk), accepted(event.request)
         case Tick() if now >= min(state.until, talk.ends):
-            return Idle(talk.session), ()
+            return resting(talk), ()
         case _:
             return state, ()
 
@@ -112,15 +113,15 @@ def called(state: Active, event: Woken | Called | Asked | Recording | Stopped, n
     talk, effects = silenced(state)
     match event:
         case Recording():
-            return _anew(state, event, now, rules)
+            return anew(state, event, now, rules)
         case Asked() if event.voice is not None or event.question is not None:  # a session keeps its voice
-            return _anew(state, event, now, rules)
+            return anew(state, event, now, rules)
         case Woken() | Called() | Asked() if isinstance(state, Sounding) or talk.question is not None:
-            return _anew(state, event, now, rules)
+            return anew(state, event, now, rules)
         case Stopped() if talk.question is not None:
             return rest(state, "stopped", *accepted(event.request))
         case Woken() if event.profile != talk.profile:
-            return _anew(state, event, now, rules)
+            return anew(state, event, now, rules)
         case Stopped() if isinstance(state, Responding | Finishing) and not is_lost(state):
             state = replace(state, talk=replace(talk, goodbye=False))
             quiet, after = follow(state, effects, now, rules)
@@ -131,7 +132,7 @@ def called(state: Active, event: Woken | Called | Asked | Recording | Stopped, n
             heard = () if hears(state, rules) else (Chime("wake"), Hear(_since(event, rules)))
             return _listening_on(state, heard, event, now, rules)
         case Woken() | Called() | Asked() if isinstance(state, Connecting) or is_lost(state):
-            return _anew(state, event, now, rules)
+            return anew(state, event, now, rules)
         case Woken() | Called():
             wait_s = _wait_s(event, rules)
             source: Source = "wake_word" if isinstance(event, Woken) else event.source
@@ -154,22 +155,24 @@ def accepted(request: int | None) -> tuple[Accept, ...]:
     return () if request is None else (Accept(request),)
 
 
-def is_busy(state: Active, event: Asked | Recording) -> bool:
-    """Return whether a text turn, or a recording, would disturb."""
-    if event.interrupt:
-        return False
+def refused(state: Active, event: Asked | Recording) -> tuple[Refuse, ...]:
+    """Return the answer to who asked, if a text turn, or a recording, would disturb."""
+    if event.request is None or event.interrupt:
+        return ()
     is_open = isinstance(state, Listening) and state.talk.question is None
-    return not is_open or isinstance(event, Recording) or event.question is not None
+    if is_open and isinstance(event, Asked) and event.question is None:
+        return ()
+    return (Refuse(event.request, "a conversation is going on; try again when it is over"),)
 
 
 def sounding(state: Sounding, event: Event, now: float) -> Step:
     """Let a recording be heard to its end."""
     match event:
         case Drained():
-            return Idle(state.talk.session), (Accept(state.request, {"outcome": "finished"}),)
+            return resting(state.talk), (Accept(state.request, {"outcome": "finished"}),)
         case Tick() if now >= state.until:
             told = "the speaker never said that it was heard"
-            return Idle(state.talk.session), (Cut(remembered=False), Refuse(state.request, told, "failed"))
+            return resting(state.talk), (Cut(remembered=False), Refuse(state.request, told, "failed"))
         case _:
             return state, ()
 
@@ -178,7 +181,7 @@ def _sounding(state: Idle, event: Recording, now: float, rules: Rules) -> Step:
     number = state.session + 1  # as if there were a session: nothing of the last one is taken for it
     until = now + len(event.pcm) / 2 / SERVICE_RATE + rules.speaker_s
     sound = wire.AudioDelta("", f"recording-{number}", 0, event.pcm)
-    talk = Talk(number, 0, "", "mqtt", ends=until, follows=False, by_voice=False, literal=True)
+    talk = Talk(number, 0, "", "mqtt", ends=until, follows=False, by_voice=False, literal=True, first=number)
     return Sounding(talk, until, event.request), (Play(sound, announced=True, percent=event.percent),)
 
 
@@ -193,10 +196,10 @@ def _listening_on(state: Active, heard: tuple[Effect, ...], event: Woken | Calle
     return Listening(talk, min(now + wait_s, max(now, talk.ends))), effects
 
 
-def _anew(state: Active, event: Woken | Called | Asked | Recording, now: float, rules: Rules) -> Step:
+def anew(state: Active, event: Woken | Called | Asked | Recording, now: float, rules: Rules) -> Step:
     """End this conversation and begin another one, with a session of its own."""
     _, ended = rest(state, "interrupted")
-    again, begun = at_rest(Idle(state.talk.session), event, now, rules)
+    again, begun = at_rest(resting(state.talk), event, now, rules)
     return again, (*ended, *begun)
 
 
@@ -213,6 +216,7 @@ def _talk(state: Idle, event: Woken | Called | Asked, source: Source, now: float
         source=source,
         ends=now + rules.max_s,
         wait_s=_wait_s(event, rules),
+        first=state.session + 1,
     )
 
 
@@ -239,6 +243,8 @@ def _typed(talk: Talk, event: Asked) -> Talk:
         percent=event.percent,
         question=event.question,
         goodbye=False,
+        asked=_opening(event),
+        tries=0,
     )
 
 

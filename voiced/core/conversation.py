@@ -9,7 +9,8 @@
                                             └─ speech? ─► Paused ─ yes: Hearing, no: as before
 
 Where the session is opened only when somebody speaks, :class:`Attending` comes before Connecting. A recording is heard
-in :class:`Sounding`, which knows no session, between two moments of Idle.
+in :class:`Sounding`, which knows no session, between two moments of Idle. Where a session dies before it answers,
+:class:`Reopening` stands for Listening, Hearing or Processing until another one is there.
 
 Time is an argument. Every state but :class:`Idle` has a moment, ``until``, at which a :class:`Tick` ends it. Whatever
 is not in the table is late or early, and harmless. Events of a session that is over must not be passed in; the app
@@ -17,12 +18,13 @@ drops them by session number.
 
 Parts of the table that stand elsewhere: :mod:`~voiced.core.calling` (somebody wants something),
 :mod:`~voiced.core.holding` (push to talk), :mod:`~voiced.core.asking` (a question that somebody is to answer),
-:mod:`~voiced.core.doubting` (is somebody really talking?), :mod:`~voiced.core.turning` (what many states share).
+:mod:`~voiced.core.doubting` (is somebody really talking?), :mod:`~voiced.core.turning` (what many states share),
+:mod:`~voiced.core.renewing` (sessions that die or grow old).
 """
 
 from dataclasses import replace
 
-from voiced.core import asking, calling, doubting, holding, turning
+from voiced.core import asking, calling, doubting, holding, renewing, turning
 from voiced.core.effects import (
     BeginTurn,
     Cut,
@@ -32,7 +34,6 @@ from voiced.core.effects import (
     LetGo,
     Pause,
     Play,
-    Refuse,
     Resume,
     Send,
     Skip,
@@ -57,6 +58,7 @@ from voiced.core.states import (
     Processing,
     Recording,
     Released,
+    Reopening,
     Responding,
     Rules,
     SessionLost,
@@ -65,9 +67,12 @@ from voiced.core.states import (
     State,
     Step,
     Stopped,
+    SuccessorLost,
+    SuccessorReady,
     Talk,
     Tick,
     Woken,
+    going_on,
     hears,
     is_near,
 )
@@ -77,6 +82,8 @@ from voiced.core.tools import GOODBYE
 def step(state: State, event: Event, now: float, rules: Rules) -> Step:
     """Return the next state and the effects of ``event``; never raises."""
     after, effects = _led(state, event, now, rules)
+    after, renewed = renewing.in_pause(after, now, rules)
+    effects = (*effects, *renewed)
     is_cut = any(isinstance(effect, Cut) for effect in effects)
     tail_s = rules.tail_s if is_cut else 0.0
     effects = asking.unanswered(state, after, effects)
@@ -105,12 +112,15 @@ def _forgets(before: State, after: State, effects: tuple[Effect, ...]) -> bool:
 
 
 def _waits(state: State) -> bool:
-    return isinstance(state, Listening) and state.follow_up
+    shown = going_on(state)
+    return isinstance(shown, Listening) and shown.follow_up
 
 
 def _hear(state: State, tail_s: float, rules: Rules) -> Hear:
     """Return from where on the service is to hear what it was not sent until now."""
-    if isinstance(state, Idle) or not (_waits(state) or isinstance(state, Responding | Finishing | Paused)):
+    if isinstance(state, Reopening) and not _waits(state):
+        return Hear(resume=True)
+    if isinstance(state, Idle) or not (_waits(state) or isinstance(going_on(state), Responding | Finishing)):
         return Hear(after_s=tail_s)
     if state.talk.near is None:
         return Hear(resume=True)
@@ -118,11 +128,15 @@ def _hear(state: State, tail_s: float, rules: Rules) -> Hear:
 
 
 def _led(state: State, event: Event, now: float, rules: Rules) -> Step:
+    if isinstance(state, Reopening):
+        return _going_on(state, event, now, rules)
     match event:
         case Released():
             return holding.released(state, event, now, rules)
         case Called(hold=True) if isinstance(state, Idle | Attending):
             return holding.pressed(state, event, now, rules)
+        case SuccessorReady() | SuccessorLost() if not isinstance(state, Idle):
+            return replace(state, talk=renewing.of_successor(state.talk, event, now)), ()
         case _:
             return _turned(state, event, now, rules)
 
@@ -133,8 +147,8 @@ def _turned(state: State, event: Event, now: float, rules: Rules) -> Step:
     if isinstance(state, Attending):
         return _going_on(state, event, now, rules)
     match event:
-        case Asked() | Recording() if event.request is not None and calling.is_busy(state, event):
-            return state, (Refuse(event.request, "a conversation is going on; try again when it is over"),)
+        case Asked() | Recording() if refused := calling.refused(state, event):
+            return state, refused
         case Ended() | Woken() | Called() | Asked() | Recording() | Stopped():
             if isinstance(state, Paused):
                 answer, forgotten = doubting.undoubted(state, now)
@@ -142,7 +156,7 @@ def _turned(state: State, event: Event, now: float, rules: Rules) -> Step:
                 return after, (*forgotten, *effects)
             return _wanted(state, event, now, rules)
         case SessionLost():
-            return turning.lost(state, event)
+            return renewing.lost(state, event, now, rules)
         case Tick() if now >= state.talk.ends and not isinstance(state, Responding | Finishing | Paused | Sounding):
             return turning.rest(state, "max_s")
         case Near():
@@ -190,6 +204,8 @@ def _going_on(state: Active, event: Event, now: float, rules: Rules) -> Step:
             return _paused(state, event, now, rules)
         case Sounding():
             return calling.sounding(state, event, now)
+        case Reopening():
+            return renewing.reopening(state, event, now, rules, _led)
 
 
 def _connecting(state: Connecting, event: Event, now: float, rules: Rules) -> Step:
@@ -201,7 +217,7 @@ def _connecting(state: Connecting, event: Event, now: float, rules: Rules) -> St
         case SessionReady():
             return Listening(state.talk, min(now + state.talk.wait_s, state.talk.ends)), ()
         case Tick() if now >= state.until:
-            return turning.lost(state, SessionLost("timeout", f"no session within {rules.connect_s:g} s"))
+            return turning.lost(state, SessionLost("timeout", f"no session within {rules.connect_s:g} s"), rules)
         case _:
             return state, ()
 
@@ -222,7 +238,7 @@ def _listening(state: Listening, event: Event, now: float, rules: Rules) -> Step
             until = min(max(state.until, now + rules.notice_s), talk.ends) if first else state.until
             return replace(state, until=until, spoke=event if first or event.sure else state.spoke), ()
         case wire.ResponseStarted():  # of the service's own accord
-            begun = replace(talk, turn=talk.turn + 1)
+            begun = replace(talk, turn=talk.turn + 1, asked=(wire.CreateResponse(),), tries=0)
             return Processing(begun, now + rules.answer_s, event.response_id), (BeginTurn(begun.turn, "follow_up"),)
         case Tick() if now >= state.until:
             return turning.rest(state, "silence")
@@ -265,7 +281,7 @@ def _processing(state: Processing, event: Event, now: float, rules: Rules) -> St
         case wire.ResponseDone() if event.response_id == state.response:
             return turning.answered(state, event, now, rules)
         case Tick() if now >= state.until:
-            return turning.lost(state, SessionLost("timeout", f"no answer within {rules.answer_s:g} s"))
+            return renewing.lost(state, SessionLost("timeout", f"no answer within {rules.answer_s:g} s"), now, rules)
         case _:
             return state, ()
 
@@ -278,7 +294,7 @@ def _responding(state: Responding, event: Event, now: float, rules: Rules) -> St
             length = len(event.pcm) / 2 / SERVICE_RATE
             heard = max(now, state.sounds_until or now) + length
             until = max(now + rules.answer_s, heard + rules.speaker_s)
-            return replace(state, until=until, sounds_until=heard), (_played(event, state.talk),)
+            return replace(state, until=until, sounds_until=heard, heard=True), (_played(event, state.talk),)
         case wire.TextDelta() if event.response_id == state.response:
             return replace(state, until=max(state.until, now + rules.answer_s)), ()
         case wire.ItemAdded(kind="message") if event.response_id == state.response:
@@ -290,19 +306,22 @@ def _responding(state: Responding, event: Event, now: float, rules: Rules) -> St
         case wire.ResponseDone() if event.response_id == state.response:
             return turning.answered(state, event, now, rules)
         case Tick() if now >= state.until:
-            return turning.lost(state, SessionLost("timeout", f"the answer stopped for {rules.answer_s:g} s"))
+            stalled = SessionLost("timeout", f"the answer stopped for {rules.answer_s:g} s")
+            return renewing.lost(state, stalled, now, rules)
         case _:
             return state, ()
 
 
 def _finishing(state: Finishing, event: Event, now: float, rules: Rules) -> Step:
-    if not state.lost and (over := doubting.talked_over(state, event, now, rules)) is not None:
+    is_over = renewing.talked_over if turning.is_lost(state) else doubting.talked_over
+    if (over := is_over(state, event, now, rules)) is not None:
         return over
     match event:
         case Drained():
-            return turning.follow(state, (state.ended,), now, rules)
+            return renewing.after_answer(state.died, turning.follow(state, (state.ended,), now, rules), now, rules)
         case Tick() if now >= state.until:  # the speaker never said it was done
-            return turning.follow(state, (turning.cut_off(state), state.ended), now, rules)
+            told = (turning.cut_off(state), state.ended)
+            return renewing.after_answer(state.died, turning.follow(state, told, now, rules), now, rules)
         case _:
             return state, ()
 

@@ -9,6 +9,9 @@ from voiced.core.realtime import events as wire
 Source = Literal["wake_word", "button", "mqtt", "follow_up"]
 Outcome = Literal["finished", "interrupted", "failed", "timeout"]
 ChimeKind = Literal["wake", "error"]
+Resend = Literal["text", "rest", "sound", "held", "turn"]
+"""How a session is told what one before it was: not as sound; what there may be behind the last answer; what is being
+said; the same, in a turn that the person holds; or a whole turn, which is to be answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,31 @@ class CloseSession:
     reason: str
     failed: bool = False
     message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSuccessor:
+    """Connect as before, under this number, beside the session going on.
+
+    ``tries``: how many have died over what is being said; it is waited the longer.
+    """
+
+    session: int
+    tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    """Let the successor take the place of the session going on, which is left: the conversation goes on.
+
+    It is told of the turns before, as soon as it is ready, and of what the session before was sent since it answered.
+    """
+
+    session: int
+    resend: Resend
+    code: str | None = None
+    """Why the session before it died; ``None``: it did not."""
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +189,8 @@ class Refuse:
 Effect: TypeAlias = (
     OpenSession
     | CloseSession
+    | OpenSuccessor
+    | TakeOver
     | Hear
     | Deafen
     | Skip

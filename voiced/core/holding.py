@@ -13,10 +13,13 @@ from voiced.core.states import (
     Idle,
     Processing,
     Released,
+    Reopening,
     Rules,
     State,
     Step,
+    going_on,
     hears,
+    resting,
 )
 from voiced.core.turning import begin, is_lost, rest, silenced
 
@@ -37,13 +40,9 @@ def pressed(state: Idle | Active, event: Called, now: float, rules: Rules) -> St
             return held, (Hold(fresh=False), *accepted(event.request))
         case Connecting(first=(), held=""):
             return _connecting(state, accepted(event.request), event)
-        case Attending() | Connecting():
+        case _ if isinstance(state, Attending | Connecting | Reopening) or is_lost(state):
             _, ended = rest(state, "interrupted")
-            again, begun = pressed(Idle(state.talk.session), event, now, rules)
-            return again, (*ended, *begun)
-        case _ if is_lost(state):
-            _, ended = rest(state, "interrupted")
-            again, begun = pressed(Idle(state.talk.session), event, now, rules)
+            again, begun = pressed(resting(state.talk), event, now, rules)
             return again, (*ended, *begun)
         case _:
             talk, ended = silenced(state)
@@ -62,7 +61,7 @@ def released(state: Idle | Active, event: Released, now: float, rules: Rules) ->
         _, (_, *closed) = rest(state, "silence")
         told = EndTurn(talk.turn, "failed", "no_speech", NOTHING_SAID)
         refused = () if event.request is None else (Refuse(event.request, NOTHING_SAID, "unavailable"),)
-        return Idle(talk.session), (told, *closed, *refused)
+        return resting(talk), (told, *closed, *refused)
     talk = replace(state.talk, by_voice=False)
     effects: tuple[Effect, ...] = (LetGo(), *accepted(event.request))
     if isinstance(state, Connecting):
@@ -72,7 +71,8 @@ def released(state: Idle | Active, event: Released, now: float, rules: Rules) ->
 
 def is_held(state: State) -> bool:
     """Return whether somebody holds the microphone open."""
-    return (isinstance(state, Connecting) and state.held == "down") or (isinstance(state, Hearing) and state.held)
+    shown = going_on(state)
+    return (isinstance(shown, Connecting) and shown.held == "down") or (isinstance(shown, Hearing) and shown.held)
 
 
 def _connecting(state: State, effects: tuple[Effect, ...], event: Called) -> Step:

@@ -22,10 +22,10 @@ from voiced.core.states import (
     Idle,
     Listening,
     Near,
-    Paused,
     Responding,
     Sounding,
     State,
+    going_on,
 )
 
 FRAME_S = seconds(FRAME, MICROPHONE_RATE)
@@ -80,10 +80,10 @@ Role: TypeAlias = Literal["caller", "room", "answer", "echo"]
 
 def role(state: State, *, full_duplex: bool) -> Role:
     """Return whose sound to expect in ``state``; ``full_duplex``: the speaker's own is taken out of it."""
-    match state:
+    match going_on(state):
         case Idle() | Attending() | Connecting() | Hearing() | Listening(follow_up=False):
             return "caller"
-        case Responding() | Finishing() | Paused() | Sounding():
+        case Responding() | Finishing() | Sounding():
             return "answer" if full_duplex else "echo"
         case _:
             return "room"

@@ -46,6 +46,12 @@ class Rules:
     """Whether the service may hear the microphone while an answer plays."""
     spent: bool = False
     """Whether the budget is used up: the answer going on is the last one."""
+    most_tries: int = 2
+    """Further sessions for one thing that a person said; after a time-out one, as nobody waits longer."""
+    renews: bool = False
+    """Whether the session is to be replaced in the next pause: it ends soon, or has become slow."""
+    all_written: bool = False
+    """Whether all turns so far are written down, so that another session can be told of them."""
 
 
 # --- what happens -----------------------------------------------------------------------------------------------------
@@ -131,6 +137,8 @@ class SessionReady:
     """The session takes sound; ``model`` answers, where the service says so."""
 
     model: str | None = None
+    lasts_s: float | None = None
+    """Seconds until the service ends it, where it says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +147,18 @@ class SessionLost:
 
     code: str
     message: str
+    again: bool = True
+    """Whether another one may do better."""
+
+
+@dataclass(frozen=True, slots=True)
+class SuccessorReady:
+    """The session that was opened beside the one going on could take its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class SuccessorLost:
+    """That session could not be opened, or is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +193,8 @@ Event: TypeAlias = (
     | Ended
     | SessionReady
     | SessionLost
+    | SuccessorReady
+    | SuccessorLost
     | Drained
     | Near
     | Tick
@@ -188,6 +210,14 @@ class Idle:
 
     session: int = 0
     """Number of the last one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Successor:
+    """A session beside the one going on, whose place it is to take."""
+
+    number: int
+    ready: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +255,15 @@ class Talk:
     """Whether the service is about to answer such an item."""
     goodbye: bool = False
     """Whether the answer says goodbye."""
+    asked: tuple[wire.ClientEvent, ...] = ()
+    """What has the turn going on answered, where nobody spoke."""
+    first: int = 0
+    """Number of the conversation's first session."""
+    tries: int = 0
+    """Sessions that died over what the person says."""
+    successor: Successor | None = None
+    renew_after: float = 0.0
+    """Not before then is a successor opened: the last try failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +333,8 @@ class Responding:
     """When all sound so far will have been heard, if the speaker keeps up; ``None``: nothing is being heard."""
     items: tuple[str, ...] = ()
     """Messages of the answer that have begun."""
+    heard: bool = False
+    """Whether anything of it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +348,8 @@ class Finishing:
     response: str
     items: tuple[str, ...] = ()
     lost: bool = False
+    died: SessionLost | None = None
+    """How the session came to its end, where another one will take its place once the answer is heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,8 +379,18 @@ class Sounding:
     request: int
 
 
+@dataclass(frozen=True, slots=True)
+class Reopening:
+    """The session died before it answered. Another one is being opened, which will be told what was said."""
+
+    talk: Talk
+    until: float
+    going_on: Listening | Hearing | Processing
+    """What goes on once it is there; its ``until`` is out of date."""
+
+
 Active: TypeAlias = (
-    Attending | Connecting | Listening | Hearing | Processing | Responding | Finishing | Paused | Sounding
+    Attending | Connecting | Listening | Hearing | Processing | Responding | Finishing | Paused | Sounding | Reopening
 )
 State: TypeAlias = Idle | Active
 Step: TypeAlias = tuple[State, tuple[Effect, ...]]
@@ -366,6 +419,8 @@ def published(state: State) -> Literal["idle", "listening", "processing", "respo
             return "listening"
         case Connecting() | Processing():
             return "processing"
+        case Reopening():
+            return published(state.going_on)
         case _:
             return "responding"
 
@@ -379,6 +434,8 @@ def hears(state: State, rules: Rules) -> bool:
             return True
         case Connecting() | Processing():
             return state.talk.by_voice
+        case Reopening():
+            return hears(state.going_on, rules)
         case Responding() | Finishing(lost=False):
             is_open = is_surely_near(state.talk) or state.talk.suspect is not None
             return rules.full_duplex and state.talk.follows and is_open
@@ -398,3 +455,19 @@ def is_near(talk: Talk, rules: Rules) -> bool:
 def is_surely_near(talk: Talk) -> bool:
     """Return whether somebody seems to speak who may interrupt."""
     return talk.near is not None and talk.near.sure
+
+
+def going_on(state: State) -> State:
+    """Return what goes on by all appearances, while a session is replaced or somebody is doubted."""
+    match state:
+        case Paused():
+            return state.answer
+        case Reopening():
+            return state.going_on
+        case _:
+            return state
+
+
+def resting(talk: Talk) -> Idle:
+    """Return what comes after a conversation."""
+    return Idle(talk.session if talk.successor is None else talk.successor.number)

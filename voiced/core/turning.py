@@ -12,10 +12,10 @@ from voiced.core.states import (
     Event,
     Finishing,
     Hearing,
-    Idle,
     Listening,
     Paused,
     Processing,
+    Reopening,
     Responding,
     Rules,
     SessionLost,
@@ -24,6 +24,7 @@ from voiced.core.states import (
     Step,
     Talk,
     hears,
+    resting,
 )
 
 MOST_VOID = 16
@@ -57,6 +58,8 @@ def begin(
         suspect=None,
         unsure=unsure,
         goodbye=False,
+        asked=(),
+        tries=0,
     )
     return Hearing(begun, now + rules.utterance_s), (BeginTurn(begun.turn, source, said=said),)
 
@@ -87,23 +90,29 @@ def follow(state: Processing | Responding | Finishing, ended: tuple[Effect, ...]
     """After a turn: listen on, or rest."""
     talk = state.talk
     if isinstance(state, Finishing) and state.lost:
-        return Idle(talk.session), ended
+        return resting(talk), ended
     if rules.spent:
-        return Idle(talk.session), (*ended, CloseSession(talk.session, "budget"), Chime("error"))
+        return resting(talk), (*ended, CloseSession(talk.session, "budget"), Chime("error"))
     if talk.question is not None:
         return _ask(talk, talk.question, ended, now, rules)
     if talk.goodbye:
-        return Idle(talk.session), (*ended, CloseSession(talk.session, "goodbye"))
-    if not talk.follows or rules.follow_up_s <= 0 or now >= talk.ends:
-        return Idle(talk.session), (*ended, CloseSession(talk.session, "done"))
+        return resting(talk), (*ended, CloseSession(talk.session, "goodbye"))
+    if not goes_on(talk, now, rules):
+        return resting(talk), (*ended, CloseSession(talk.session, "done"))
     until = min(now + rules.follow_up_s, talk.ends)
-    return Listening(replace(talk, wait_s=rules.follow_up_s), until, follow_up=True), ended
+    return Listening(replace(talk, wait_s=rules.follow_up_s, tries=0), until, follow_up=True), ended
+
+
+def goes_on(talk: Talk, now: float, rules: Rules) -> bool:
+    """Return whether somebody is listened to after the answer."""
+    is_wanted = talk.follows and not talk.goodbye and rules.follow_up_s > 0
+    return (is_wanted or talk.question is not None) and not rules.spent and now < talk.ends
 
 
 def _ask(talk: Talk, question: Question, ended: tuple[Effect, ...], now: float, rules: Rules) -> Step:
     """Listen to the answer, once the question was heard."""
     if any(isinstance(effect, EndTurn) and effect.outcome == "failed" for effect in ended):
-        return Idle(talk.session), (*ended, CloseSession(talk.session, "failed"))
+        return resting(talk), (*ended, CloseSession(talk.session, "failed"))
     wait_s = question.wait_s or rules.no_speech_s
     listening = Listening(replace(talk, literal=False, wait_s=wait_s), min(now + wait_s, talk.ends))
     return listening, (*ended, Hear(after_s=rules.tail_s))
@@ -129,6 +138,8 @@ def silenced(state: Active) -> tuple[Talk, tuple[Effect, ...]]:
             return talk, (ended,)
         case Sounding():
             return talk, (Cut(remembered=False), Accept(state.request, {"outcome": ended.outcome}))
+        case Reopening():
+            return silenced(state.going_on)
         case _:
             return talk, ()
 
@@ -136,8 +147,9 @@ def silenced(state: Active) -> tuple[Talk, tuple[Effect, ...]]:
 def rest(state: Active, reason: str, *after: Effect) -> Step:
     """End the conversation on purpose."""
     _, ended = silenced(state)
-    closed = () if is_lost(state) else (CloseSession(state.talk.session, reason),)
-    return Idle(state.talk.session), (*ended, *closed, *after)
+    is_closed = isinstance(state, Attending | Sounding) or (isinstance(state, Finishing) and state.lost)
+    closed = () if is_closed else (CloseSession(state.talk.session, reason),)
+    return resting(state.talk), (*ended, *closed, *after)
 
 
 def spent(state: Active) -> Step:
@@ -146,11 +158,11 @@ def spent(state: Active) -> Step:
     _, ended = silenced(state)
     if ended:
         failed = (*ended[:-1], EndTurn(state.talk.turn, "failed", "budget", "the budget is spent"))
-    return Idle(state.talk.session), (*failed, CloseSession(state.talk.session, "budget"), Chime("error"))
+    return resting(state.talk), (*failed, CloseSession(state.talk.session, "budget"), Chime("error"))
 
 
-def lost(state: Active, event: SessionLost) -> Step:
-    """The session is over, and nobody wanted that."""
+def lost(state: Active, event: SessionLost, rules: Rules) -> Step:
+    """The session is over, no other one can help, and whoever waits for something is told."""
     talk = state.talk
     closed = CloseSession(talk.session, event.code, failed=True, message=event.message)
     failed = EndTurn(talk.turn, "failed", event.code, event.message)
@@ -159,18 +171,18 @@ def lost(state: Active, event: SessionLost) -> Step:
             return state, ()
         case Finishing():  # the answer is all here: let it be heard
             return replace(state, lost=True), (closed,)
-        case Paused():
-            return lost(replace(state.answer, talk=talk), event)
+        case Reopening():
+            return lost(state.going_on, event, rules)
         case Attending():
-            return Idle(talk.session), ()
-        case Listening():
-            return Idle(talk.session), (closed,)
+            return resting(talk), ()
+        case Listening() if not hears(state, rules):  # nobody speaks
+            return resting(talk), (closed,)
         case Responding(sounds_until=float()):
-            return Idle(talk.session), (cut_off(state), failed, closed, Chime("error"))
-        case Connecting(first=(), held=""):
-            return Idle(talk.session), (closed, Chime("error"))
+            return resting(talk), (cut_off(state), failed, closed, Chime("error"))
+        case Listening() | Connecting(first=(), held=""):
+            return resting(talk), (closed, Chime("error"))
         case _:
-            return Idle(talk.session), (failed, closed, Chime("error"))
+            return resting(talk), (failed, closed, Chime("error"))
 
 
 def unheard(state: Processing) -> tuple[Talk, tuple[Effect, ...]]:
@@ -199,7 +211,8 @@ def voided(talk: Talk, *names: str) -> Talk:
 
 def is_lost(state: Active) -> bool:
     """Return whether there is no session any more, or none yet."""
-    return isinstance(state, Attending | Sounding) or (isinstance(state, Finishing) and state.lost)
+    is_dead = isinstance(state, Finishing) and (state.lost or state.died is not None)
+    return is_dead or isinstance(state, Attending | Sounding)
 
 
 def costs_more(state: Active, event: Event) -> bool:

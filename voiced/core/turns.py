@@ -197,10 +197,21 @@ class TurnBook:
         if self._draft is not None and self._draft.first_piece is None:
             self._draft.first_piece = now
 
-    def sounded(self, now: float) -> None:
-        """Note that the answer can be heard."""
-        if self._draft is not None and self._draft.first_sound is None:
-            self._draft.first_sound = now
+    def again(self, *, spoken: bool) -> None:
+        """Note that the answer is to come from another session; ``spoken``: what was said will be told of again."""
+        if (draft := self._draft) is None:
+            return
+        draft.pending.clear()
+        draft.answer, draft.first_piece = Answer(), None
+        if spoken:
+            draft.user, draft.user_ms, draft.speech_start_ms, draft.speech_end = None, 0, None, None
+
+    def sounded(self, now: float) -> float | None:
+        """Note that the answer can be heard; return the seconds from the end of what was said, the first time."""
+        if (draft := self._draft) is None or draft.first_sound is not None:
+            return None
+        draft.first_sound = now
+        return None if draft.speech_end is None else now - draft.speech_end
 
     def end(self, ended: EndTurn, now: float) -> None:
         """Close the page; :meth:`finished` hands it out."""
@@ -214,6 +225,11 @@ class TurnBook:
         done = [draft for draft in self._late if not draft.pending or session_over or now - draft.over >= WAIT_S]
         self._late = [draft for draft in self._late if draft not in done]
         return done
+
+    @property
+    def all_written(self) -> bool:
+        """Whether no turn is going on, or over and not yet whole."""
+        return self._draft is None and not self._late
 
     def due(self) -> float | None:
         """Return when :meth:`finished` is to be asked again at the latest."""

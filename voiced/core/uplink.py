@@ -1,7 +1,8 @@
 """What the service is to hear: the last seconds of the microphone, and what of them waits to be sent.
 
 All frames pass through :meth:`Uplink.add`. While held back they only fill a ring; :meth:`Uplink.hear` lets them through
-from a position in the past, so nothing said while a session opens, or while a chime plays, is lost.
+from a position in the past, so nothing said while a session opens, or while a chime plays, is lost. What a session was
+sent since the person began to speak is kept, for another session in its place.
 """
 
 from bisect import bisect_right
@@ -15,8 +16,9 @@ from voiced.core.frames import FRAME, MICROPHONE_RATE, Frame, Samples
 RING_S = 10.0
 """Seconds that can be gone back, and by which the room is known when somebody calls."""
 
-BACKLOG_S = 30.0
-"""Seconds that wait at most; beyond them the oldest are dropped and counted. A session opens within 15 s or not."""
+BACKLOG_S = 90.0
+"""Seconds that wait at most, and that are kept at most to be sent again; beyond them the oldest are dropped and
+counted. A person speaks for a minute at most, after some silence, and a session opens within 15 s or not."""
 
 
 @dataclass(slots=True)
@@ -36,6 +38,10 @@ class Uplink:
     _passed: int = 0
     _taken: int = 0
     _segments: list[tuple[int, int]] = field(default_factory=list)
+    _sent: deque[Frame] = field(default_factory=deque)
+    _sent_samples: int = 0
+    _unkept: int = 0
+    _answered: int = 0
 
     @property
     def is_open(self) -> bool:
@@ -73,8 +79,14 @@ class Uplink:
     def hear(self, since: int | None = None) -> None:
         """Let sound through: from ``since``, where the ring reaches that far, or from now on.
 
-        ``since`` may lie ahead. What went through already does not go through twice.
+        ``since`` may lie ahead. What went through already does not go through twice. Something new is said here, unless
+        sound goes through already.
         """
+        if not self._open:
+            self._keep_nothing()
+        self._pass(since)
+
+    def _pass(self, since: int | None) -> None:
         since = max(self._end if since is None else since, self._passed)
         self._open, self._begun, self._passed = True, True, since
         if self._ring and since < self._ring[0].start:
@@ -88,18 +100,53 @@ class Uplink:
 
     def resume(self) -> None:
         """Let sound through from where it was last held back; from now on, where nothing went through yet."""
-        self.hear(self._passed if self._begun else None)
+        self._pass(self._passed if self._begun else None)
 
     def hold(self) -> None:
         """Let nothing more through; what waits already may still be taken."""
         self._open = False
 
     def restart(self) -> None:
-        """Begin a new session: nothing waits, nothing was taken."""
+        """Begin a new conversation: nothing waits, nothing was taken."""
         self._open = self._begun = False
+        self._passed = self._answered = 0
+        self._keep_nothing()
+        self._drop_backlog()
+        self._begin_session()
+
+    def answered(self) -> None:
+        """Note that what was heard until now is answered, or never will be."""
+        self._answered = self._end
+
+    def said_since(self, position: int | None = None) -> None:
+        """Keep to be sent again only what was heard from ``position`` on, or since the last answer."""
+        position = self._answered if position is None else position
+        while self._sent and self._sent[0].end <= position:
+            self._sent_samples -= len(self._sent.popleft().samples)
+            self._unkept = 0
+
+    def take_over(self, *, resend: bool) -> None:
+        """Go on in a new session; ``resend``: it is to hear again what is kept."""
+        if resend:
+            self.lost += self._unkept
+            self._backlog.extendleft(reversed(self._sent))
+            self._waiting += self._sent_samples
+        else:
+            self._drop_backlog()
+        self._keep_nothing()
+        self._begin_session()
+
+    def _keep_nothing(self) -> None:
+        self._sent.clear()
+        self._sent_samples = self._unkept = 0
+
+    def _drop_backlog(self) -> None:
         self._backlog.clear()
+        self._waiting = 0
+
+    def _begin_session(self) -> None:
         self._segments.clear()
-        self._waiting = self._taken = self._passed = self.kept = 0
+        self._taken = self.kept = 0
 
     def take(self, most: int) -> Samples:
         """Return up to ``most`` samples that wait, oldest first; empty if there are none."""
@@ -112,6 +159,7 @@ class Uplink:
             if not self._segments or frame.start != self._next_position():
                 self._segments.append((self._taken, frame.start))
             parts.append(frame.samples)
+            self._keep(frame)
             most -= len(frame.samples)
             self._taken += len(frame.samples)
             self._waiting -= len(frame.samples)
@@ -124,6 +172,14 @@ class Uplink:
             return None
         first, position = self._segments[index]
         return position + taken - first
+
+    def _keep(self, frame: Frame) -> None:
+        self._sent.append(frame)
+        self._sent_samples += len(frame.samples)
+        while self._sent_samples > BACKLOG_S * MICROPHONE_RATE:
+            dropped = len(self._sent.popleft().samples)
+            self._sent_samples -= dropped
+            self._unkept += dropped
 
     def _next_position(self) -> int:
         first, position = self._segments[-1]

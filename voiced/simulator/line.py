@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import string
+from collections.abc import Callable
 from typing import Any, Literal
 
 from websockets.asyncio.server import ServerConnection
@@ -32,6 +33,8 @@ class Line:
         self.dialect = dialect
         self.scenario = scenario
         self.recording = recording
+        self.sent: Callable[[str], None] = lambda _: None
+        """Told the name of each event that was sent."""
         self.spoke = False
         """Whether the session has sent sound, which fixes its voice."""
         self._sounding: dict[str, float] = {}
@@ -60,6 +63,7 @@ class Line:
         event = {"type": name, "event_id": self.new_id("event"), **fields}
         self.recording.note_server(ServerFrame(asyncio.get_running_loop().time(), event))
         await self._socket.send(json.dumps(event))
+        self.sent(name)
 
     async def refuse(self, wrong: Wrong, event_id: str | None) -> None:
         """Answer a client event with an ``error``."""

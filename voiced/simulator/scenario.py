@@ -101,7 +101,7 @@ AnswerFault: TypeAlias = Annotated[
 """What goes wrong with an answer; ``after_ms`` counts milliseconds of its sound."""
 
 End: TypeAlias = Annotated[Abort | Close | Expire, Field(discriminator="kind")]
-"""How a connection ends by itself; ``after_ms`` counts from ``session.created``."""
+"""How a connection ends by itself; ``after_ms`` counts from ``session.created``, or from ``ends_at``."""
 
 
 class Message(_Part):
@@ -167,6 +167,8 @@ class Connection(_Part):
     unnamed: bool = False
     """Whether a refusal of settings says neither which one it is about nor which event."""
     ends: End | None = None
+    ends_at: str = ""
+    """The event after which it ends, the first time it is sent, by its name on the wire."""
 
 
 def _some(turns: tuple[Turn, ...]) -> tuple[Turn, ...]:

@@ -63,6 +63,8 @@ class Session:
         model = by_name or (scenario.model if admission.dialect.is_ga else scenario.preview_model)
         expires_at = int(time.time() + scenario.session_minutes * 60)
         self._settings = Settings(admission.dialect, self._line.new_id("sess"), model, expires_at)
+        self._is_ending = False
+        self._line.sent = self._sent
         self._tasks: set[asyncio.Task[None]] = set()
         self._group = asyncio.TaskGroup()
         self._replies = Replies(self._line, self._settings, stage.script, stage.voice, self._spawn)
@@ -121,7 +123,13 @@ class Session:
             await self._line.send("conversation.created", conversation=conversation)
         minutes_ms = int(self._scenario.session_minutes * 60_000)
         self._spawn(self._end_later(Expire(kind="expire", after_ms=minutes_ms)))
-        if self._connection.ends is not None:
+        if self._connection.ends is not None and not self._connection.ends_at:
+            self._spawn(self._end_later(self._connection.ends))
+
+    def _sent(self, name: str) -> None:
+        """End the connection after the event that the scenario names."""
+        if self._connection.ends is not None and name == self._connection.ends_at and not self._is_ending:
+            self._is_ending = True
             self._spawn(self._end_later(self._connection.ends))
 
     async def _end_later(self, how: Any) -> None:
