@@ -45,6 +45,7 @@ class Reports:
     _dropped: int = 0
     _detected: int = 0
     _near_misses: int = 0
+    _unwritten: int = 0
 
     def state(
         self,
@@ -223,6 +224,18 @@ class Reports:
         self.cloud_is("ok")
         self.problem("service", None)
         self.problem("settings", refusals)
+
+    def transcribed(self, failure: str | None = None) -> None:
+        """Note that what somebody said was written down, or why not: twice in a row is no mumbling any more."""
+        self._unwritten = 0 if failure is None else self._unwritten + 1
+        if failure is None:
+            self.problem("transcription", None)
+        elif self._unwritten == 2:
+            self.problem(
+                "transcription",
+                f"what is said is not written down, and so not remembered ({failure[:200]}); check "
+                "realtime.transcription_model: Azure wants the name of a deployment there",
+            )
 
     def _told(self, kind: str, code: str, message: str) -> None:
         event = payloads.ErrorEvent.model_validate(

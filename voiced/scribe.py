@@ -121,11 +121,13 @@ class Scribe:
                 self._pass_on("user", self._book.heard_so_far(event))
             case wire.InputTranscript():
                 self._book.note(event, nano=self._price(event))
+                self._reports.transcribed()
             case wire.FunctionCall():
                 if getattr(state, "response", None) == event.response_id:
                     self._used(event)
-            case wire.InputTranscriptFailed():
+            case wire.InputTranscriptFailed(message=why):
                 self._book.note(event)
+                self._reports.transcribed(why)
             case wire.ResponseStarted() | wire.SpeechStarted() | wire.SpeechStopped() | wire.InputCommitted():
                 if not is_doubtful(event, state):
                     self._note(event)
