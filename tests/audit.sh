@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Are there known vulnerabilities in what is locked? Asks the advisory database of the Python package index by pip-audit.
+# Are there known vulnerabilities in what is locked? Asks the advisory database of the Python package
+# index, and osv.dev where that does not answer, by pip-audit.
 # No part of the normal test run: it needs the network, and its answer changes from day to day.
 #
 #   tests/audit.sh [LOCK..]     default: requirements.txt
@@ -18,16 +19,34 @@ if ! "$work/venv/bin/pip" install --quiet --disable-pip-version-check pip-audit 
   printf 'audit.sh: pip-audit cannot be installed; is there a network?\n' >&2
   exit 3
 fi
-status=0
-for lock in "${locks[@]}"; do
+# audit SERVICE LOCK: 0 and 1 as above, 3 if that service does not answer for all of it.
+audit() {
+  local status=0
   # --disable-pip: the lock names every version and hash, so nothing need be resolved or installed. --strict: a package
   # that the database was not asked about is no good news.
-  "$work/venv/bin/pip-audit" --requirement "$lock" --require-hashes --disable-pip --strict --progress-spinner off \
-    >"$work/out" 2>&1 || status=$?
+  "$work/venv/bin/pip-audit" --vulnerability-service "$1" --requirement "$2" --require-hashes --disable-pip --strict \
+    --timeout 20 --progress-spinner off >"$work/out" 2>&1 || status=$?
+  if [[ $status -ne 0 ]] && grep -qE '(Connection|Service|HTTP)Error|Max retries|could not be audited|not found' "$work/out"; then
+    return 3
+  fi
   cat "$work/out"
-  if [[ $status -ne 0 ]] && grep -qE 'ConnectionError|ServiceError|Max retries|HTTPError|could not be audited|not found' "$work/out"; then
-    printf 'audit.sh: the advisory database does not answer for all of %s, so nothing is said of it.\n' "$lock" >&2
+  return "$status"
+}
+
+status=0
+for lock in "${locks[@]}"; do
+  answer=3
+  for service in pypi osv; do
+    if [[ $answer -eq 3 ]]; then
+      answer=0
+      audit "$service" "$lock" || answer=$?
+    fi
+  done
+  if [[ $answer -eq 3 ]]; then
+    tail -n 1 "$work/out" >&2
+    printf 'audit.sh: neither pypi.org nor osv.dev answers for all of %s, so nothing is said of it.\n' "$lock" >&2
     exit 3
   fi
+  if [[ $answer -ne 0 ]]; then status=1; fi
 done
 exit "$status"
