@@ -1,4 +1,4 @@
-"""The microphone unplugged and plugged in again, while idle, listening and responding."""
+"""Microphone, speaker, or both (a sound server that ends), unplugged and plugged in again, idle and in conversation."""
 
 import asyncio
 import json
@@ -6,14 +6,24 @@ import re
 import statistics
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.lab.lab import ROOM, Lab, NotYetError, a_lab
 
-WHOLE, QUICK = 100, 9
-STATES = ("Idle", "Listening", "Responding")
+WHOLE, QUICK = 102, 6
+WAYS = (
+    ("microphone", "Idle"),
+    ("microphone", "Listening"),
+    ("microphone", "Responding"),
+    ("speaker", "Responding"),
+    ("both", "Idle"),
+    ("both", "Responding"),
+)
+"""What, and in which state. A speaker is given back when nothing plays; so idle it is not missed."""
+
 ANSWER_S = 2.0
 
 
@@ -23,36 +33,39 @@ def measure(*, quick: bool = False) -> dict[str, Any]:
 
 
 async def _measure(times: int) -> dict[str, Any]:
-    seen: list[float] = []
-    back: list[float] = []
+    seen: dict[str, list[float]] = defaultdict(list)
+    back: dict[str, list[float]] = defaultdict(list)
     failed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="replug-") as name:
         async with a_lab(Path(name), answer_s=ANSWER_S) as lab:
             before = lab.keeper.size()
             for number in range(times):
-                state = STATES[number % len(STATES)]
+                what, state = WAYS[number % len(WAYS)]
                 try:
-                    noticed_s, back_s = await _once(lab, state)
+                    noticed_s, back_s = await _once(lab, what, state)
                 except NotYetError as exc:
-                    failed.append(f"{number}, {state}: {exc}")
+                    failed.append(f"{number}, {what}, {state}: {exc}")
                     continue
-                seen.append(noticed_s)
-                back.append(back_s)
+                for key in ("all", what):
+                    seen[key].append(noticed_s)
+                    back[key].append(back_s)
+            ends = list(lab.keeper.ends)
             answered = await lab.answered()
             after = lab.keeper.size()
     return {
         "times": times,
-        "recoveries": len(back),
+        "recoveries": len(back["all"]),
         "failed": failed,
         "answered_afterwards": answered,
-        "noticed_s": _spread(seen),
-        "back_s": _spread(back),
+        "restarts": ends,
+        "noticed_s": {what: _spread(values) for what, values in seen.items()},
+        "back_s": {what: _spread(values) for what, values in back.items()},
         "fd_growth": after[0] - before[0],
         "thread_growth": after[1] - before[1],
     }
 
 
-async def _once(lab: Lab, state: str) -> tuple[float, float]:
+async def _once(lab: Lab, what: str, state: str) -> tuple[float, float]:
     """Unplug in ``state``, plug in again; return seconds until each was noticed, by the daemon's own log."""
     if state == "Listening":
         await lab.neighbour.send(f"{ROOM}/command/listen", "")
@@ -60,13 +73,21 @@ async def _once(lab: Lab, state: str) -> tuple[float, float]:
         await lab.neighbour.send(f"{ROOM}/command/ask", json.dumps({"text": "What time is it?"}))
     await lab.until_state(*((state, "Finishing") if state == "Responding" else (state,)))
     lab.log_mark = len(lab.keeper.log())
+    devices = [getattr(lab.bed, one) for one in ("microphone", "speaker") if what in {one, "both"}]
+    gone, there = [], []
+    if what != "speaker":
+        gone.append("no microphone:")
+        there.append(r"microphone .* is open")
+    if what != "microphone" and state != "Idle":
+        gone.append("no speaker:")
+        there.append("the speaker is back")
     began = time.monotonic()
-    await asyncio.to_thread(lab.bed.microphone.unplug)
-    await lab.until(lambda: "no microphone:" in lab.log(), "noticed")
+    await asyncio.gather(*(asyncio.to_thread(device.unplug) for device in devices))
+    await lab.until(lambda: all(re.search(pattern, lab.log()) for pattern in gone), "noticed")
     noticed_s = time.monotonic() - began
-    await asyncio.to_thread(lab.bed.microphone.plug)
+    await asyncio.gather(*(asyncio.to_thread(device.plug) for device in devices))
     plugged = time.monotonic()
-    await lab.until(lambda: re.search(r"microphone .* is open", lab.log()), "back")
+    await lab.until(lambda: all(re.search(pattern, lab.log()) for pattern in there), "back")
     back_s = time.monotonic() - plugged
     await lab.healthy()
     return noticed_s, back_s

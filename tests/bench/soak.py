@@ -5,6 +5,7 @@ Most conversations are begun over MQTT and last half a second; every 25th is spo
 
 import asyncio
 import json
+import signal
 import statistics
 import sys
 import tempfile
@@ -33,7 +34,8 @@ async def _measure(conversations: int, warm: int) -> dict[str, Any]:
     began = time.monotonic()
     answered = 0
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
-        async with a_lab(Path(name), answer_s=0.1) as lab:
+        program = ("tests.counted_daemon", str(Path(name) / "tasks"))
+        async with a_lab(Path(name), answer_s=0.1, program=program) as lab:
             pid = lab.keeper.pid
             first = await _size(lab)
             for number in range(1, conversations + 1):
@@ -62,6 +64,7 @@ async def _measure(conversations: int, warm: int) -> dict[str, Any]:
         "rss_growth_percent": round(100 * (last[2] / first[2] - 1), 2),
         "fd_growth": last[0] - first[0],
         "thread_growth": last[1] - first[1],
+        "task_growth": last[3] - first[3],
         "unhandled": sum(log.count(word) for word in ERRORS),
         "restarts": ends,
         "same_process": same,
@@ -69,8 +72,8 @@ async def _measure(conversations: int, warm: int) -> dict[str, Any]:
     }
 
 
-async def _size(lab: Lab) -> tuple[int, int, float]:
-    """Return descriptors, threads and megabytes at rest: the speaker is given back after 5 s of silence."""
+async def _size(lab: Lab) -> tuple[int, int, float, int]:
+    """Return descriptors, threads, megabytes and tasks at rest: the speaker is given back after 5 s of silence."""
     await lab.healthy()
     looks = []
     for _ in range(20):
@@ -80,7 +83,17 @@ async def _size(lab: Lab) -> tuple[int, int, float]:
         min(one[0] for one in looks),
         min(one[1] for one in looks),
         statistics.median(one[2] for one in looks[-7:]),
+        await _tasks(lab),
     )
+
+
+async def _tasks(lab: Lab) -> int:
+    """Ask the daemon itself."""
+    told = lab.folder / "tasks"
+    before = len(told.read_text())
+    lab.keeper.send(signal.SIGUSR1)
+    await lab.until(lambda: told.read_text()[before:].endswith("\n"), "the number of tasks")
+    return int(told.read_text().split()[-1])
 
 
 async def _asked(lab: Lab, *, patience_s: float = PATIENCE_S) -> bool:

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,7 @@ WATCHDOG_S, RESTART_S = 10.0, 1.0
 class Keeper:
     """The daemon, kept alive: started again after any end but 0 and 78, killed where it stops feeding the watchdog."""
 
-    def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, environ: Mapping[str, str], program: Sequence[str] = ("voiced",)) -> None:
         self.ends: list[int] = []
         """Exit statuses so far."""
         self.status = ""
@@ -30,6 +30,7 @@ class Keeper:
         self.ready_at = 0.0
         self.notices: list[str] = []
         self._folder = folder
+        self._program = tuple(program)
         self._log = folder / "daemon.log"
         self.environ = dict(environ)
         """What the next one is started with."""
@@ -79,7 +80,7 @@ class Keeper:
         self.ready_at, self.status, self._fed = 0.0, "", time.monotonic() + 20
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "voiced", "run", "-c", str(self._folder / "config.toml")],
+                [sys.executable, "-m", *self._program, "run", "-c", str(self._folder / "config.toml")],
                 env={
                     **self.environ,
                     "NOTIFY_SOCKET": str(self._folder / "notify"),

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 import wave
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -295,13 +295,16 @@ def _tone(path: Path, seconds: float) -> None:
 
 
 @asynccontextmanager
-async def a_lab(folder: Path, *, answer_s: float = 0.8, more: str = "") -> AsyncIterator[Lab]:
+async def a_lab(
+    folder: Path, *, answer_s: float = 0.8, more: str = "", program: Sequence[str] = ("voiced",)
+) -> AsyncIterator[Lab]:
     """Open a room, ready for the first fault.
 
     Args:
         folder: Empty, with a short path: sockets live there.
         answer_s: How long each answer lasts.
         more: Further configuration.
+        program: The module that is run, and its first arguments.
 
     """
     _tone(folder / "answer.wav", answer_s)
@@ -317,7 +320,7 @@ async def a_lab(folder: Path, *, answer_s: float = 0.8, more: str = "") -> Async
             Simulator(scenario, record=False) as simulator,
             Proxy(simulator.port) as service_line,
             Neighbour(broker.port) as neighbour,
-            Keeper(folder, bed.environment()) as keeper,
+            Keeper(folder, bed.environment(), program) as keeper,
         ):
             (folder / "config.toml").write_text(
                 f"""
