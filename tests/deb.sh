@@ -46,7 +46,7 @@ find /opt/voiced -name 'cli.*.pyc' -path '*/voiced/*' | grep -q . || wrong "noth
 say "installed"
 
 # Somebody's own settings, state and secrets; and a newer version.
-sed -i 's/^# *\[device\]/[device]/; /^\[device\]/a name = "Larder"' /etc/voiced/config.toml
+sed -i 's|^name = .*|name = "Larder"|' /etc/voiced/config.toml
 install -d -o voiced -g voiced -m 700 /var/lib/voiced
 touch /var/lib/voiced/settings.json /etc/credstore/voiced.mqtt_password
 dpkg-deb -R "$work"/1/*.deb "$work/newer"

@@ -19,6 +19,7 @@ class ScriptedMicrophone:
 
     def __init__(self) -> None:
         self.overruns = 0
+        self.silent_s = 0.0
         self.problem: str | None = None
         self.prompt = self.is_calm = False
         self.muted = False

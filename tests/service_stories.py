@@ -65,6 +65,10 @@ sounddevice.RawOutputStream(callback=lambda *_: None, device="default")
 """
 
 
+TRIES = 3
+"""Of a conversation, where sound is late because others keep the machine busy."""
+
+
 class Machine:
     """The container: commands in it, and what its systemd says."""
 
@@ -169,7 +173,19 @@ class Service:
         eventually(lambda: self.listener.last("state").get("state") in states, 30, what=" or ".join(states))
 
     def converse(self) -> None:
-        """Wake word and question; the whole answer must be heard."""
+        """Wake word and question; the whole answer must be heard. Where others keep the machine busy, one of three."""
+        for _ in range(TRIES - 1):
+            try:
+                self._converse()
+            except (AssertionError, pytest.fail.Exception) as exc:
+                if os.getloadavg()[0] < len(os.sched_getaffinity(0)):
+                    raise
+                print(f"again, on a busy machine: {exc}")
+            else:
+                return
+        self._converse()
+
+    def _converse(self) -> None:
         self.state_is("idle")
         since = len(self.listener.heard)
         with canary():

@@ -52,11 +52,11 @@ async def listen(microphone: SoundcardMicrophone, path: Path) -> None:
 
 async def watch(microphone: SoundcardMicrophone, speaker: Speaker) -> None:
     """Tell each change of what is wrong."""
-    known: tuple[str | None, str | None] = (None, None)
+    known: tuple[str | None, str | None, bool] = (None, None, False)
     while True:
-        now = (microphone.problem, speaker.problem)
+        now = (microphone.problem, speaker.problem, microphone.silent_s > 1.0)
         if now != known:
-            tell(microphone_problem=now[0], speaker_problem=now[1])
+            tell(microphone_problem=now[0], speaker_problem=now[1], is_silent=now[2])
             known = now
         await asyncio.sleep(0.02)
 

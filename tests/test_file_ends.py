@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.mosquitto import eventually
 from voiced.core.chimes import chime
 from voiced.core.frames import FRAME, MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.core.playout import FADE, Drained, PlayoutEvent, Started
@@ -167,6 +169,9 @@ class FragileOutput:
     def look(self) -> None:
         pass
 
+    def check(self) -> None:
+        pass
+
     def open(self) -> None:
         self._held.clear()
 
@@ -187,6 +192,35 @@ class FragileOutput:
 
     def close(self) -> None:
         self._held.clear()
+
+
+class PulledOutput(NullOutput):
+    """Its plug is pulled, and put back."""
+
+    def __init__(self) -> None:
+        super().open()
+        self.is_there = threading.Event()
+        self.is_there.set()
+
+    def check(self) -> None:
+        if not self.is_there.is_set():
+            raise DeviceError("its card is gone")
+
+    def open(self) -> None:
+        self.check()
+        super().open()
+
+
+async def test_a_speaker_at_rest_is_missed_and_found_again() -> None:
+    """Nobody has to say something before it is known that nobody would hear it."""
+    told: Inbox[PlayoutEvent] = Inbox(100)
+    output = PulledOutput()
+    async with Speaker(output, told.post) as speaker:
+        assert speaker.problem is None
+        output.is_there.clear()
+        await eventually(lambda: speaker.problem == "its card is gone", "missed")
+        output.is_there.set()
+        await eventually(lambda: speaker.problem is None, "found again")
 
 
 async def test_what_a_lost_device_held_is_played_by_the_next() -> None:

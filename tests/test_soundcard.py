@@ -13,7 +13,7 @@ import pytest
 
 from tests.probing import Probe
 from tests.soundbed import SoundBed, canary, eventually, require_pulseaudio
-from voiced.core.devices import Device, choose, mono, stable_name
+from voiced.core.devices import Device, card_of, choose, mono, stable_name
 from voiced.core.frames import FRAME, SERVICE_RATE, Samples
 from voiced.core.likeness import best_match
 from voiced.core.resample import resample
@@ -50,6 +50,20 @@ card.close()
 )
 def test_a_name_holds_the_card_id_and_not_its_number(shown: str, stable: str) -> None:
     assert stable_name(shown, {0: "Headphones", 1: "Device"}) == stable
+
+
+@pytest.mark.parametrize(
+    ("name", "card"),
+    [
+        ("USB PnP Sound Device: Audio (hw:Device,0)", "Device"),
+        ("USB PnP Sound Device: Audio (plughw:Device,0)", "Device"),
+        ("HDA: ALC (hw:7,3)", "card7"),
+        ("pulse", None),
+        ("default", None),
+    ],
+)
+def test_the_kernels_name_of_a_card_is_known_from_the_devices(name: str, card: str | None) -> None:
+    assert card_of(name) == card
 
 
 def device(name: str, inputs: int = 1, outputs: int = 1, *, default: bool = False) -> Device:
@@ -325,6 +339,13 @@ def test_a_device_that_was_not_there_at_the_start_is_found_when_it_comes(beds: B
             assert gone["speaker_problem"] is None
             bed.microphone.plug()
             probe.wait_for_all(is_listening, has_frames)
+
+
+def test_a_microphone_that_gives_nothing_but_zeros_is_known_by_that(beds: Beds) -> None:
+    with beds(microphone_rate=16_000) as bed, Probe(bed) as probe:
+        probe.wait_for(lambda told: told.get("is_silent"))
+        with bed.start_playing(speechlike(16_000, 20.0), 16_000):
+            probe.wait_for(lambda told: told.get("is_silent") is False)
 
 
 @pytest.mark.parametrize("which", ["microphone", "speaker"])

@@ -61,6 +61,15 @@ HEALTH_S = 60.0
 GRACE_S = 5.0
 """A broker away for less, or a microphone opening for less, is no problem yet."""
 
+SILENT_S = 30.0
+"""Of nothing but zeros from the microphone; then somebody is told, since no room is as silent as that."""
+
+SILENT = (
+    "the microphone gives nothing but zeros: it is muted, by its own switch or at the sound server, or that gives "
+    "another device in its place, such as the speaker's monitor; 'voiced check microphone' listens, "
+    "'voiced devices' lists names for audio.input"
+)
+
 DEAF_S = 5.0
 """Without a frame for so long, and no reason known, the daemon is not well, and systemd is not told that it is."""
 
@@ -240,6 +249,7 @@ async def _watch(house: House, supervisor: Supervisor) -> None:
             last_connected = now
         missing = house.microphone.problem if frames or now - began > GRACE_S else None  # it may still be opening
         house.reports.problem("microphone", missing)
+        house.reports.problem("microphone_silent", SILENT if house.microphone.silent_s > SILENT_S else None)
         house.reports.problem("speaker", house.speaker.problem)
         is_away = not house.broker.connected and now - last_connected <= GRACE_S
         house.reports.problem("mqtt", None if is_away else house.broker.problem)

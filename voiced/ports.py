@@ -30,6 +30,10 @@ class Microphone(Protocol):
     def problem(self) -> str | None:
         """What is wrong now (device gone, stalled), as a sentence; ``None`` while frames arrive."""
 
+    @property
+    def silent_s(self) -> float:
+        """For how long frames have held nothing but zeros, which a room never does."""
+
     def frames(self) -> AsyncIterator[Frame]:
         """Yield 20 ms frames in order for ever; a lost device is reopened inside.
 

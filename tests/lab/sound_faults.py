@@ -107,7 +107,13 @@ async def sound_servers_killed(lab: Lab) -> None:
 async def microphone_silent(lab: Lab) -> None:
     """Muted at the sound server: frames come, and hold nothing."""
     await asyncio.to_thread(lab.bed.microphone.ask, "pactl", "set-source-mute", "mic", "1")
+    lab.break_now()
     await lab.say(utterance())  # something is said that nobody hears
+    await lab.until(
+        lambda: "microphone_silent" in [problem["code"] for problem in lab.last("health")["problems"]],
+        "told of silence",
+    )
+    lab.detected_s = asyncio.get_running_loop().time() - lab.began
     await asyncio.to_thread(lab.bed.microphone.ask, "pactl", "set-source-mute", "mic", "0")
 
 

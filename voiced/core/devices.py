@@ -76,6 +76,14 @@ def choose(devices: list[Device], wanted: str, kind: Kind) -> Device:
     raise DeviceError(f"there is no {what} {wanted!r}; there are: {names}")
 
 
+def card_of(name: str) -> str | None:
+    """Return the id of the ALSA card in a stable name, under which ``/proc/asound`` has it; ``None``: there is none."""
+    found = re.search(r"\((?:plug)?hw:(\w+),\d+\)$", name)
+    if found is None:
+        return None
+    return f"card{found[1]}" if found[1].isdecimal() else found[1]
+
+
 def mono(interleaved: Samples, channels: int) -> Samples:
     """Return the average of the channels."""
     if channels == 1:

@@ -108,6 +108,7 @@ class SoundcardMicrophone:
         self._cutter = FrameCutter()
         self._prompt = self._calm = False
         self._last_sound: float | None = None
+        self._silent_since: float | None = None
         self._wanted = threading.Event()
         self._wanted.set()
         self._has_rested = False
@@ -123,6 +124,12 @@ class SoundcardMicrophone:
     def problem(self) -> str | None:
         """What is wrong now, as a sentence; ``None`` while frames arrive."""
         return self._problem
+
+    @property
+    def silent_s(self) -> float:
+        """For how long there have been nothing but zeros."""
+        since = self._silent_since
+        return 0.0 if since is None or self._problem else time.monotonic() - since
 
     def frames(self) -> AsyncIterator[Frame]:
         """Yield 20 ms frames until the context is left; for one taker. Lost sound shows as a jump of ``start``."""
@@ -161,6 +168,7 @@ class SoundcardMicrophone:
         while not self._ended.is_set():
             if not self._wanted.is_set():
                 self._problem, self._has_rested, waits = None, True, pauses()
+                self._silent_since = None
                 self._wanted.wait(0.25)
                 continue
             try:
@@ -193,11 +201,16 @@ class SoundcardMicrophone:
     def _cuts(self, stream: Stream) -> Iterator[list[Frame]]:
         """Yield what was read, as frames, until nobody wants more."""
         self._cutter.begin(stream.rate)
+        self._silent_since = None
         has_gap = self._last_sound is not None  # since the stream before this one
         faults = 0
         while self._wanted.is_set() and not self._ended.is_set():
             sound = stream.read(1 if self._prompt else self._cutter.to_step)
             now = time.monotonic()
+            if sound.any():
+                self._silent_since = None
+            elif self._silent_since is None:
+                self._silent_since = now
             if self._problem:
                 logger.info("microphone %r is open at %d Hz", self._device, stream.rate)
                 self._problem = None
@@ -219,6 +232,7 @@ class FileMicrophone:
     """
 
     overruns = 0
+    silent_s = 0.0
     problem: str | None = None
 
     def __init__(self, path: Path | None, *, end: Literal["stop", "silence"] = "stop") -> None:

@@ -40,6 +40,14 @@ class Output(Protocol):
 
         """
 
+    def check(self) -> None:
+        """See whether it is still there while it is not open; at next to no cost.
+
+        Raises:
+            DeviceError: If it is known to be gone.
+
+        """
+
     def open(self) -> None:
         """Get ready.
 
@@ -93,6 +101,10 @@ class CardOutput:
     def look(self) -> None:
         """See whether there is such a device."""
         self._card.look("output", self._device)
+
+    def check(self) -> None:
+        """See whether the kernel still has its card."""
+        self._card.check("output", self._device)
 
     def open(self) -> None:
         """Open the device at 24 kHz, or at its own rate."""
@@ -158,6 +170,8 @@ class NullOutput:
 
     def look(self) -> None:
         """Do nothing: it is always there."""
+
+    check = look
 
     def open(self) -> None:
         """Start the clock."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from voiced.core.devices import Device, Kind, choose, mono, stable_name
+from voiced.core.devices import Device, Kind, card_of, choose, mono, stable_name
 from voiced.core.frames import Samples
 from voiced.core.rhythm import Rhythm
 from voiced.errors import DeviceError
@@ -176,6 +176,7 @@ class Soundcard:
         self._opening = 0
         self._rescanning = False
         self._scanned = (time.monotonic(), _cards())
+        self._checked = self._scanned[1]
         self._awake = 0.0  # seconds that calls have been watched for
         # Loading asks the sound server for its devices, and may find it hanging.
         starting = (OPEN_LIMIT_S, "starting PortAudio")
@@ -232,6 +233,22 @@ class Soundcard:
         """
         with self._list_kept(), self.limit(CALL_LIMIT_S, "listing sound devices"):
             choose(self.devices(), wanted, kind)
+
+    def check(self, kind: Kind, wanted: str) -> None:
+        """See whether the card of a device that is not open is still there; costs next to nothing.
+
+        Raises:
+            DeviceError: If the kernel has lost it. What comes and goes behind a sound server, only opening it tells.
+
+        """
+        if (cards := _cards()) == self._checked:
+            return
+        with self._list_kept(), self.limit(CALL_LIMIT_S, "listing sound devices"):
+            device = choose(self.devices(), wanted, kind)
+        if (card := card_of(device.name)) and not (_CARDS / card).exists():
+            what = "microphone" if kind == "input" else "speaker"
+            raise DeviceError(f"the sound card of the {what} {device.name!r} is gone; plug it in again")
+        self._checked = cards
 
     def release(self, stream: Any, name: str) -> None:
         """Close a stream of :meth:`open`; use :meth:`Stream.close`."""

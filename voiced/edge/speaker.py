@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 PARK_S = 5.0
 """Seconds of silence after which the device is given back: an idle daemon costs nothing and others can have it."""
 
+LOOK_S = 1.0
+"""Between two looks whether the card of a device that was given back is still there."""
+
 PATIENCE_S = 2.0
 """How long sound is kept for a speaker that is lost; later it would only confuse."""
 
@@ -192,9 +195,7 @@ class Speaker:
     def _wait_for_sound(self, waits: Iterator[float]) -> bool:
         """Return when there is something to play, or a lost device to try again; ``False`` at the end."""
         if self._problem is None:
-            with self._filled:
-                self._filled.wait_for(lambda: self._is_ended or not self._playout.is_idle)
-            return not self._is_ended
+            return self._wait_at_rest()
         again = time.monotonic() + next(waits)
         while not self._is_ended and (left := again - time.monotonic()) > 0:
             with self._filled:
@@ -202,6 +203,17 @@ class Speaker:
             if time.monotonic() - self._lost_at > PATIENCE_S:
                 self._abandon()
         return not self._is_ended
+
+    def _wait_at_rest(self) -> bool:
+        while True:
+            with self._filled:
+                if self._filled.wait_for(lambda: self._is_ended or not self._playout.is_idle, LOOK_S):
+                    return not self._is_ended
+            try:
+                self._output.check()
+            except DeviceError as exc:
+                self._lose(exc)
+                return True
 
     def _pump(self) -> None:
         """Play until all has been silent for :data:`PARK_S`."""
