@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import fakes
-from voiced import messaging, ports
+from voiced import hermes, messaging, ports
 from voiced.core import ears, resample
 from voiced.core.echo import control, uncancelled
 from voiced.edge import (
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     _speakers: tuple[type[ports.Speaker], ...] = (speaker.Speaker, fakes.InstantSpeaker)
     _services: tuple[type[ports.Service], ...] = (service.RealtimeService,)
     _sessions: tuple[type[ports.Session], ...] = (service.RealtimeSession,)
-    _brokers: tuple[type[ports.Broker], ...] = (broker.MqttBroker, messaging.NoBroker, fakes.Diary)
+    _brokers: tuple[type[ports.Broker], ...] = (broker.MqttBroker, hermes.HermesBroker, messaging.NoBroker, fakes.Diary)
     _settled: tuple[type[ports.Settled], ...] = (store.SettingsFile, fakes.Remembered)
     _memories: tuple[type[ports.Memories], ...] = (memoryfile.MemoryFile,)
     _resamplers: tuple[type[ports.Resample], ...] = (resample.Resampler,)

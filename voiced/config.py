@@ -270,6 +270,10 @@ class MqttConfig(Section):
     """Whether texts are also passed on while they are being said."""
     log: Literal["off", "debug", "info", "warning", "error"] = "off"
     """From which level on the log is passed on, without secrets; ``log.level`` comes first."""
+    hermes: bool = False
+    """Whether Hermes clients (Rhasspy, Snips) are understood and told."""
+    hermes_site_id: str = Field(default="", max_length=64)
+    """Our ``siteId``; empty: ``device.id``. What names no site is for "default"."""
     outbox_turns: int = Field(default=1000, ge=1, le=100_000)
     """Finished turns kept on disk until the broker has confirmed them; beyond them the oldest are dropped."""
     outbox_days: float = Field(default=7.0, gt=0, le=365)

@@ -44,6 +44,7 @@ from voiced.edge.supervisor import Supervisor
 from voiced.edge.vad import Vad
 from voiced.edge.wakemodel import WakeModels
 from voiced.errors import MissingPartError
+from voiced.hermes import HermesBroker
 from voiced.messaging import about, log_told, open_broker
 from voiced.parts import Parts
 from voiced.ports import Broker, Echo, Microphone, Speaker
@@ -202,7 +203,9 @@ async def live(house: House, supervisor: Supervisor) -> None:
     daemon = house.daemon
     logger.info("voiced %s talks to %s", __version__, house.endpoint.describe())
     watching = [asyncio.create_task(_watch(house, supervisor), name="watch")]
-    if isinstance(house.broker, MqttBroker):
+    if isinstance(house.broker, HermesBroker):
+        house.broker.obey(daemon.post)
+    if isinstance(house.broker, MqttBroker | HermesBroker):
         watching.append(asyncio.create_task(_obey(house.broker, daemon), name="obey"))
     running = asyncio.create_task(daemon.run(), name="daemon")
 
@@ -230,7 +233,7 @@ async def start_simulator(parts: AsyncExitStack) -> str:
     return (await parts.enter_async_context(Simulator(record=False))).url
 
 
-async def _obey(broker: MqttBroker, daemon: Daemon) -> None:
+async def _obey(broker: MqttBroker | HermesBroker, daemon: Daemon) -> None:
     async for message in broker.commands():
         daemon.post(message)
 

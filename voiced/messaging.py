@@ -21,6 +21,7 @@ from voiced.edge.knownsecrets import known_secrets
 from voiced.edge.logtap import LogTap
 from voiced.edge.outboxfile import OutboxFile
 from voiced.edge.store import SettingsFile
+from voiced.hermes import HermesBroker
 from voiced.ports import Broker
 
 Announced: TypeAlias = tuple[dict[str, str], tuple[str, ...]]
@@ -83,9 +84,10 @@ async def open_broker(config: Config, state: Path, parts: AsyncExitStack, *, res
     )
     messages, withdrawn = await asyncio.to_thread(_announcement, device, _style(config), state / "discovery.json")
     outbox = await asyncio.to_thread(parts.enter_context, OutboxFile(state / "outbox.sqlite"))
-    return await parts.enter_async_context(
+    broker = await parts.enter_async_context(
         MqttBroker(config=config.mqtt, topics=topics, discovery=messages, withdrawn=withdrawn, outbox=outbox)
     )
+    return HermesBroker(broker, topics, config.mqtt.hermes_site_id or topics.id) if config.mqtt.hermes else broker
 
 
 def about(config: Config) -> payloads.Info:

@@ -65,6 +65,7 @@ def order(
                 command.text,
                 profile,
                 literal=True,
+                listen_after=command.listen_after and not muted,
                 interrupt=command.interrupt,
                 request=request,
                 voice=None if command.voice is None else known_voice(command.voice, config),

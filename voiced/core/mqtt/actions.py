@@ -79,7 +79,7 @@ ACTIONS = (
     Action(
         "say",
         "speak a text word for word",
-        {"text": _TEXT, "voice": _VOICE, "volume": _VOLUME, "interrupt": _SWITCH},
+        {"text": _TEXT, "voice": _VOICE, "volume": _VOLUME, "interrupt": _SWITCH, "listen_after": _SWITCH},
         text="text",
     ),
     Action(

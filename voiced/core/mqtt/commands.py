@@ -117,6 +117,8 @@ class Say:
     """Whose voice, if not that of the profile."""
     volume: int | None = None
     """How loud, percent of the volume; ``None``: as ``audio.announcement_volume`` says."""
+    listen_after: bool = False
+    """Whether the person may speak then, as after an answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,7 +181,8 @@ def _bare(action: str, kind: Callable[[Reply], Command]) -> _Reader:
 def _say(text: str, fields: _Fields, reply: Reply) -> Say:
     fields = {"text": text} if fields is None else fields
     voice = optional_of(fields, "voice", LONGEST_NAME)
-    return Say(reply, text_of(fields), flag_of(fields, "interrupt"), voice, percent_of(fields, "volume"))
+    listens = flag_of(fields, "listen_after")
+    return Say(reply, text_of(fields), flag_of(fields, "interrupt"), voice, percent_of(fields, "volume"), listens)
 
 
 def _announce(text: str, fields: _Fields, reply: Reply) -> Announce:

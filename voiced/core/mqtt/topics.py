@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from voiced.config import Config
+from voiced.core import hermes
 from voiced.core.mqtt import actions, passing, payloads
 from voiced.core.mqtt.actions import JsonSchema
 from voiced.core.mqtt.payloads import Payload
@@ -83,12 +84,15 @@ class Topics:
     """``house.together``."""
     groups: tuple[str, ...] = ()
     """``house.groups``."""
+    others: tuple[str, ...] = ()
+    """Topics of another contract that is understood as well."""
 
     @classmethod
     def of(cls, config: Config) -> "Topics":
         """Return the topics of a configuration."""
         mqtt, house = config.mqtt, config.house
-        return cls(mqtt.base_topic, config.device.id, mqtt.discovery_prefix, house.together, house.groups)
+        others = hermes.SUBSCRIBED if mqtt.hermes else ()
+        return cls(mqtt.base_topic, config.device.id, mqtt.discovery_prefix, house.together, house.groups, others)
 
     @property
     def root(self) -> str:
@@ -123,7 +127,7 @@ class Topics:
             filters += [f"{self.base}/{place}/{topic.name}" for topic in commands if topic.everyone]
         if self.together:
             filters.append(self.household("+"))
-        return tuple(filters)
+        return (*filters, *self.others)
 
     def household(self, kind: str) -> str:
         """Return where units that hear each other say this."""
