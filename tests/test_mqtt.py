@@ -68,6 +68,7 @@ KEYS = {
     "event/error": "event_type time code message",
     "transcript": "turn session role text final seq",
     "log": "time level logger message",
+    "ears": "time level_db gate scores",
     "house/+/claim": "unit word quality talking",
     "house/+/speaking": "unit speaking",
     "response": "id action ok result error time",
@@ -175,6 +176,7 @@ def test_a_turn_ends_with_the_event_of_its_outcome(outcome: str, event: str) -> 
 SAMPLES = [
     mqtt.ToolEvent(event_type="called", time=NOON, turn=1, name="end_conversation", arguments="{}"),
     mqtt.Transcript(turn=1, session="sess_1", role="user", text="What", final=False, seq=0),
+    mqtt.Hearing(time=NOON, level_db=-42.5, gate=True, scores={"hey_jarvis": 0.12}),
     mqtt.LogLine(time=NOON, level="info", logger="voiced.app", message="Woken: Idle -> Connecting"),
     mqtt.Settings(
         mute=False, volume=60, wake_sensitivity=0.5, wake_word="hey_jarvis", persona="default", voice="marin"
@@ -265,6 +267,7 @@ def test_retained_are_states_and_nothing_else() -> None:
         "house/+/speaking",
         "transcript",
         "log",
+        "ears",
     }
 
 
@@ -436,7 +439,7 @@ def test_commands_are_understood(topic: str, payload: str, command: mqtt.Command
             "command/fly",
             "",
             "unknown_action",
-            "known are listen, release, stop, end, new_conversation, say, announce, cancel_announcements, ask, turns",
+            "known are listen, release, stop, end, new_conversation, say, announce, cancel_announcements, ask, ask",
         ),
         ("command/set", "{}", "unknown_action", "no action set"),
         ("command", '{"action": "fly"}', "unknown_action", "no action fly"),

@@ -239,6 +239,7 @@ class Daemon:
             self._look_for_speech(cleaned)
             if self._desk.settings.wake_enabled:
                 self._attention.hear(cleaned)
+            self._desk.gauge.hear(cleaned)
         await self._attention.settled()
         await self._news.join()  # what was heard last may have begun a conversation
         await self._be_silent()

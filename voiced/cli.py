@@ -185,6 +185,13 @@ def _turns(options: argparse.Namespace) -> int:
     return 0
 
 
+def _monitor(options: argparse.Namespace) -> int:
+    from voiced import mqttcommands
+
+    mqttcommands.monitor(_config(options), write=console.write, width=shutil.get_terminal_size().columns)
+    return 0
+
+
 def _check(options: argparse.Namespace) -> int:
     from voiced import check
     from voiced.check import as_service
@@ -248,20 +255,18 @@ def _show_config(options: argparse.Namespace) -> int:
     if options.schema:
         console.print_json(Config.model_json_schema())
     else:
-        from voiced.core.realtime.endpoint import masked
+        from voiced.core.realtime.endpoint import shown
 
-        shown = _config(options).model_dump(mode="json")
-        shown["realtime"] |= {key: masked(shown["realtime"][key]) for key in ("url", "endpoint")}
-        console.print_json(shown)
+        console.print_json(shown(_config(options)))
     return 0
 
 
 def _wake_test(options: argparse.Namespace) -> int:
     from voiced import wakeview
 
-    config = _config(options)
+    config, width = _config(options), shutil.get_terminal_size().columns
     console.log("warning")
-    console.until_stopped(lambda: wakeview.show(config, write=console.write, width=shutil.get_terminal_size().columns))
+    console.until_stopped(lambda: wakeview.show(config, write=console.write, width=width))
     print()
     return 0
 
@@ -341,6 +346,7 @@ def _parser() -> argparse.ArgumentParser:
     volume.add_argument("percent", type=int, metavar="N", help="percent, 0 to 100")
     status = _json_too(add("status", _status, "say how a running daemon is"))
     status.add_argument("--watch", action="store_true", help="go on: a line, or a JSON object, for each change")
+    add("monitor", _monitor, "show live what a running daemon hears, does and costs")
     turns = _json_too(add("turns", _turns, "show the last finished turns of a running daemon, with their time lines"))
     turns.add_argument("--last", type=int, default=10, metavar="N", help="how many, 1 to 100; default 10")
     turns.add_argument("--html", type=Path, metavar="FILE", help="write a page with a picture of each")
@@ -387,9 +393,6 @@ def _add(commands: Any, name: str, command: Any, meaning: str) -> argparse.Argum
 def _json_too(made: argparse.ArgumentParser) -> argparse.ArgumentParser:
     made.add_argument("--json", action="store_true", help="print JSON instead")
     return made
-
-
-# --- shared ---------------------------------------------------------------------------------------------------------
 
 
 def _config(options: argparse.Namespace) -> Config:

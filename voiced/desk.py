@@ -18,6 +18,7 @@ from voiced.core.states import Asked, Called, Ended, Event, State, Woken
 from voiced.core.wake import NearMiss, Wake
 from voiced.core.words import is_active, word_named
 from voiced.errors import CommandError, ConfigError, RestartError
+from voiced.gauge import Gauge
 from voiced.household import Household
 from voiced.parts import Parts
 from voiced.reports import Reports
@@ -55,6 +56,8 @@ class Desk:
     """Those that hold now."""
     household: Household = field(init=False)
     """Other units."""
+    gauge: Gauge = field(init=False)
+    """Tells what is heard, to who watches."""
     _announcer: Announcer = field(init=False)
     _saved: dict[str, object] = field(init=False)
     _topics: Topics = field(init=False)
@@ -77,6 +80,12 @@ class Desk:
             say=self._pass_on,
             play=self.step,
             later=self.later,
+        )
+        self.gauge = Gauge(
+            ears=self.parts.ears,
+            words=tuple(word.model for word in self.config.wake.words),
+            reports=self.reports,
+            clock=self.parts.clock,
         )
         self._saved = self.parts.settled.load()
         self.settings = remembered(self.config, self._saved)
@@ -102,14 +111,8 @@ class Desk:
         match command:
             case commands.SetSettings():
                 self._set(command)
-            case commands.Get():
-                self.reports.again(command.topics)
-                self.reports.obeyed(command)
-            case commands.Turns():
-                turns = [turn.model_dump(mode="json") for turn in self.scribe.past(command.last)]
-                self.reports.obeyed(command, {"turns": turns})
-            case commands.Ping():
-                self.reports.obeyed(command)
+            case commands.Get() | commands.Watch() | commands.Turns() | commands.Ping():
+                self._tell(command)
             case commands.NewConversation():
                 self._start_over(command)
             case commands.Announce():
@@ -122,6 +125,17 @@ class Desk:
                 self._restart(command)
             case _:
                 self._pass_on(command, self.scribe.asked(command))
+
+    def _tell(self, command: commands.Get | commands.Watch | commands.Turns | commands.Ping) -> None:
+        """Tell what somebody wants to know."""
+        result = None
+        if isinstance(command, commands.Get):
+            self.reports.again(command.topics)
+        elif isinstance(command, commands.Watch):
+            self.gauge.watch(command.for_s)
+        elif isinstance(command, commands.Turns):
+            result = {"turns": [turn.model_dump(mode="json") for turn in self.scribe.past(command.last)]}
+        self.reports.obeyed(command, result)
 
     def _pass_on(self, command: Order, request: int) -> None:
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from voiced.config import Config
-from voiced.core import turnview
+from voiced.core import monitorview, turnview
 from voiced.core.mqtt import payloads
 from voiced.core.mqtt.topics import Topics
 from voiced.edge.remote import RemoteControl
@@ -89,6 +89,23 @@ def turns(config: Config, *, last: int, page: Path | None, as_json: bool, say: C
             say(line)
     if not found:
         say("no turn is remembered yet" if config.history.turns else "history.turns is 0: no turn is remembered")
+
+
+def monitor(config: Config, *, write: Callable[[str], None], width: int) -> None:
+    """Show a running daemon live, until interrupted: what it hears and does, its last turn, its cost, its problems.
+
+    Raises:
+        CommandError: If there is no way to it, or there never was one.
+
+    """
+    shown = 0
+    with remote_control(config) as remote:
+        for now in remote.watch():
+            lines = monitorview.lines(now, width)
+            up = f"\x1b[{shown - 1}A" if shown > 1 else ""
+            body = "\n".join(f"\x1b[2K{line}" for line in lines)
+            write(f"\r{up}{body}\x1b[J")
+            shown = len(lines)
 
 
 def describe(status: dict[str, Any]) -> list[str]:

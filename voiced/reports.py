@@ -191,6 +191,16 @@ class Reports:
             draft.passed_on += 1
             self.broker.shout(Topics.of(self.config).own("transcript"), said.json_text())
 
+    def hearing(self, level_db: float, *, gate: bool, scores: Mapping[str, float]) -> None:
+        """Tell what the ears hear, to who watches now."""
+        heard = passing.Hearing(
+            time=self.today(),
+            level_db=round(level_db, 1),
+            gate=gate,
+            scores={word: round(score, 3) for word, score in scores.items()},
+        )
+        self.broker.shout(Topics.of(self.config).own("ears"), heard.json_text())
+
     def follow(self, config: Config) -> None:
         """Take another configuration."""
         self.config = config

@@ -4,14 +4,13 @@ from collections.abc import Callable
 
 from voiced.config import Config
 from voiced.core.ears import Ears
+from voiced.core.monitorview import heard
 from voiced.core.wake import NearMiss, Wake
 from voiced.edge.sound import SoundSettings, open_sound
 from voiced.house import give_up, make_ears
 
 EVERY = 4
 """Frames between two pictures: a step."""
-
-_QUIET_DB, _LOUD_DB = -70.0, 0.0
 
 
 async def show(config: Config, *, write: Callable[[str], None], width: int = 80) -> None:
@@ -55,15 +54,4 @@ def line(happened: Wake | NearMiss, heard_s: float) -> str:
 
 def picture(ears: Ears, words: list[str], peaks: list[float], width: int) -> str:
     """Return the line that moves: level, gate, and a bar for each word's highest score of late."""
-    parts = len(words) + 1
-    room = max(4, (width - 20) // parts - 12)
-    loudness = (ears.level_db - _QUIET_DB) / (_LOUD_DB - _QUIET_DB)
-    shown = [f"{ears.level_db:4.0f} dB {bar(loudness, room)}", "open" if ears.open else "shut"]
-    shown += [f"{word} {bar(peak, room)} {peak:.2f}" for word, peak in zip(words, peaks, strict=True)]
-    return "  ".join(shown)[: width - 1]
-
-
-def bar(fraction: float, width: int) -> str:
-    """Return a bar, filled as far as asked."""
-    filled = round(min(1.0, max(0.0, fraction)) * width)
-    return "#" * filled + "." * (width - filled)
+    return heard(ears.level_db, dict(zip(words, peaks, strict=True)), width, gate=ears.open)

@@ -1,6 +1,7 @@
 """A running daemon, controlled over MQTT from the command line: synchronous, one command at a time."""
 
 import json
+import math
 import queue
 import secrets
 import time
@@ -19,7 +20,9 @@ from voiced.errors import CommandError
 
 CONNECT_PATIENCE_S = 10.0
 ANSWER_PATIENCE_S = 10.0
-_PUBLISHES = ("availability", *RETAINED)
+WATCH_S = 10.0
+"""How long a daemon tells what it hears, once asked."""
+_PUBLISHES = ("availability", *RETAINED, "ears")
 
 
 class RemoteControl:
@@ -94,6 +97,22 @@ class RemoteControl:
             yield known
             while not self._wait(lambda: self.status() != known, CONNECT_PATIENCE_S):  # noqa: B023 - used at once
                 pass
+
+    def watch(self) -> Iterator[dict[str, Any]]:
+        """Yield as :meth:`changes`, with what the daemon hears as ``ears``; also once a second without a change.
+
+        Raises:
+            CommandError: If nothing was ever published.
+
+        """
+        asked = -math.inf
+        while True:
+            if time.monotonic() - asked > WATCH_S / 2:
+                asked = time.monotonic()
+                self._link.publish(self._topics.own("command/watch"), json.dumps({"for_s": WATCH_S}))
+            known = self.status()
+            yield known
+            self._wait(lambda: self.status() != known, 1.0)  # noqa: B023 - used at once
 
     def command(self, action: str, *, patience_s: float = ANSWER_PATIENCE_S, **fields: object) -> Mapping[str, Any]:
         """Send ``command/<action>`` and return the result of it.

@@ -26,11 +26,12 @@ from voiced.core.mqtt.commands import (
     SetSettings,
     Stop,
     Turns,
+    Watch,
     failed,
     succeeded,
 )
 from voiced.core.mqtt.parsing import LARGEST_PAYLOAD, parse
-from voiced.core.mqtt.passing import LogLine, ToolEvent, Transcript
+from voiced.core.mqtt.passing import Hearing, LogLine, ToolEvent, Transcript
 from voiced.core.mqtt.payloads import (
     Assistant,
     BrokerHealth,
@@ -80,6 +81,7 @@ __all__ = [
     "ErrorEvent",
     "Get",
     "Health",
+    "Hearing",
     "Info",
     "JsonSchema",
     "LastError",
@@ -120,6 +122,7 @@ __all__ = [
     "Wake",
     "WakeCount",
     "WakeEvent",
+    "Watch",
     "contract",
     "failed",
     "moment",

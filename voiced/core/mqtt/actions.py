@@ -108,8 +108,6 @@ ACTIONS = (
         },
         text="text",
     ),
-    Action("turns", "answer with the last finished turns, oldest first", {"last": _LAST}),
-    Action("reload", "read the configuration again; the answer says what holds now, and what after a restart"),
     Action(
         "ask_question",
         "speak a question, listen without a wake word, tell what was answered",
@@ -124,6 +122,9 @@ ACTIONS = (
         },
         text="text",
     ),
+    Action("watch", "tell on `ears` what is heard, five times a second, for a while", {"for_s": _SECONDS}),
+    Action("turns", "answer with the last finished turns, oldest first", {"last": _LAST}),
+    Action("reload", "read the configuration again; the answer says what holds now, and what after a restart"),
     Action("restart", "end, to be started again by systemd"),
     Action("ping", "answer"),
 )

@@ -216,6 +216,14 @@ class Get:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """Tell what the ears hear."""
+
+    reply: Reply
+    for_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
 class Turns:
     """Answer with the last finished turns."""
 
@@ -246,6 +254,7 @@ Command: TypeAlias = (
     | SetSettings
     | Get
     | Turns
+    | Watch
     | Ping
 )
 
@@ -265,6 +274,7 @@ _NAMES: Mapping[type, str] = {
     SetSettings: "set",
     Get: "get",
     Turns: "turns",
+    Watch: "watch",
     Ping: "ping",
 }
 

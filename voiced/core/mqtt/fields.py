@@ -60,15 +60,15 @@ def percent_of(fields: Mapping[str, Any], key: str) -> int | None:
     return None if value is None else volume(value)
 
 
-def timeout_of(fields: Mapping[str, Any]) -> float | None:
-    """Return how long to wait for speech."""
+def seconds_of(fields: Mapping[str, Any], key: str) -> float | None:
+    """Return how long to listen, or to go on."""
     low, high = LISTEN_RANGE_S
-    timeout = fields.get("timeout_s")
-    if timeout is None:
+    seconds = fields.get(key)
+    if seconds is None:
         return None
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not low <= timeout <= high:
-        refuse(f'"timeout_s" is {shown(timeout)}; send a number from {low:g} to {high:g}')
-    return float(timeout)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not low <= seconds <= high:
+        refuse(f'"{key}" is {shown(seconds)}; send a number from {low:g} to {high:g}')
+    return float(seconds)
 
 
 def place_of(fields: Mapping[str, Any]) -> str:

@@ -37,6 +37,7 @@ from voiced.core.mqtt.commands import (
     SetSettings,
     Stop,
     Turns,
+    Watch,
 )
 from voiced.core.mqtt.expected import expected
 from voiced.core.mqtt.fields import (
@@ -46,11 +47,11 @@ from voiced.core.mqtt.fields import (
     percent_of,
     place_of,
     refuse,
+    seconds_of,
     sensitivity,
     shown,
     string,
     text_of,
-    timeout_of,
     toggle,
     volume,
 )
@@ -165,7 +166,7 @@ def _listen(text: str, fields: _Fields, reply: Reply) -> Listen:
     fields = fields or {}
     # Home Assistant's side says persona where the configuration says profile.
     profile = optional_of(fields, "profile", LONGEST_NAME) or optional_of(fields, "persona", LONGEST_NAME)
-    return Listen(reply, timeout_of(fields), profile, flag_of(fields, "hold"))
+    return Listen(reply, seconds_of(fields, "timeout_s"), profile, flag_of(fields, "hold"))
 
 
 def _bare(action: str, kind: Callable[[Reply], Command]) -> _Reader:
@@ -209,6 +210,12 @@ def _ask(text: str, fields: _Fields, reply: Reply) -> Ask:
     return Ask(reply, text_of(fields), instructions, flag_of(fields, "listen_after"))
 
 
+def _watch(text: str, fields: _Fields, reply: Reply) -> Watch:
+    _nothing("watch", text, fields)
+    for_s = seconds_of(fields or {}, "for_s")
+    return Watch(reply) if for_s is None else Watch(reply, for_s)
+
+
 def _turns(text: str, fields: _Fields, reply: Reply) -> Turns:
     _nothing("turns", text, fields)
     last = (fields or {}).get("last")
@@ -225,7 +232,7 @@ def _ask_question(text: str, fields: _Fields, reply: Reply) -> AskQuestion:
         reply,
         text_of(fields),
         expected(fields.get("answers")),
-        timeout_of(fields),
+        seconds_of(fields, "timeout_s"),
         chime=flag_of(fields, "chime", usual=True),
         interrupt=flag_of(fields, "interrupt"),
         voice=optional_of(fields, "voice", LONGEST_NAME),
@@ -285,6 +292,7 @@ _READERS: Mapping[str, _Reader] = {
     "ask_question": _ask_question,
     "get": _get,
     "turns": _turns,
+    "watch": _watch,
     "set": _set,
 }
 _ACTIONS = tuple(action.name for action in ACTIONS)

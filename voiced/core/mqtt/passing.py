@@ -1,8 +1,9 @@
 """What voiced says while it happens, never kept: tools, live text, its log."""
 
+from collections.abc import Mapping
 from typing import Literal
 
-from voiced.core.mqtt.payloads import Count, Payload, Time
+from voiced.core.mqtt.payloads import Count, Payload, Share, Time
 
 
 class ToolEvent(Payload):
@@ -38,3 +39,15 @@ class LogLine(Payload):
     level: Literal["debug", "info", "warning", "error"]
     logger: str
     message: str
+
+
+class Hearing(Payload):
+    """``ears``: what the ears hear; the highest since the last message."""
+
+    time: Time
+    level_db: float
+    """Of the sound, relative to full scale."""
+    gate: bool
+    """Whether it is let through to the wake models."""
+    scores: Mapping[str, Share]
+    """Of each wake word."""

@@ -53,6 +53,7 @@ TABLE = (
     Topic("event/tool", "out", "the model used a tool", passing.ToolEvent),
     Topic("event/error", "out", "something failed, or works again", payloads.ErrorEvent),
     Topic("transcript", "out", "what is being said, with `mqtt.live_transcript`", passing.Transcript, qos=0),
+    Topic("ears", "out", "what the ears hear, while somebody watches", passing.Hearing, qos=0),
     Topic("log", "out", "the log, from the level `mqtt.log` on", passing.LogLine, qos=0),
     Topic("response", "out", "answer to a command that named no response topic", payloads.Response),
     Topic("set/+", "in", f"one setting: {SETTINGS}"),

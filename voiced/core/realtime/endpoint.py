@@ -7,10 +7,10 @@ WebSocket", and the URLs that ``openai`` 3.52.0 and ``azure-ai-voicelive`` 1.3.1
 import ipaddress
 import re
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
-from voiced.config import RealtimeConfig
+from voiced.config import Config, RealtimeConfig
 from voiced.core.realtime.codec import Dialect
 from voiced.errors import ConfigError
 
@@ -126,6 +126,13 @@ def endpoint(realtime: RealtimeConfig, *, url: str | None = None, model: str | N
         case "simulator":
             there = urlunsplit(_split("realtime.url", url or realtime.url))
             return Endpoint(there, realtime.dialect, "none", "the simulator")
+
+
+def shown(config: Config) -> dict[str, Any]:
+    """Return a configuration as it may be printed, without what its URLs may hold of secrets."""
+    told: dict[str, Any] = config.model_dump(mode="json")
+    told["realtime"] |= {key: masked(told["realtime"][key]) for key in ("url", "endpoint")}
+    return told
 
 
 def masked(url: str) -> str:
