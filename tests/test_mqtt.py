@@ -58,7 +58,7 @@ KEYS = {
     "health": "time problems cloud microphone speaker overruns underruns rss_mb cpu_percent cpu_temperature mqtt"
     " last_error wake echo",
     "info": "contract id version started host platform provider model base_topic wake_words voices personas features",
-    "event/wake": "event_type time wake_word score source threshold action",
+    "event/wake": "event_type time wake_word score source threshold action reason",
     "event/session": "event_type time session reason turns",
     "event/turn": (
         "event_type id turn session time source wake_word outcome user assistant latency_ms timeline_ms tools usage"
@@ -205,7 +205,7 @@ SAMPLES = [
         cpu_temperature=51.0,
         mqtt=mqtt.BrokerHealth(reconnects=1, dropped_events=2),
         last_error=mqtt.LastError(code="x", message="y", time=NOON),
-        wake=mqtt.WakeCount(detected=7, near_misses=3, vetoed=1),
+        wake=mqtt.WakeCount(detected=7, near_misses=3, vetoed=1, rejected=2),
         echo=mqtt.EchoHealth(mode="full-duplex", by="canceller", why="It is good.", attenuation_db=23.5),
     ),
     mqtt.Health(time=NOON, cloud="ok", microphone="ok", speaker="ok", rss_mb=0, cpu_percent=0),
@@ -224,6 +224,7 @@ SAMPLES = [
     mqtt.WakeEvent(event_type="detected", time=NOON, wake_word="hey_jarvis", score=0.9),
     mqtt.WakeEvent(event_type="detected", time=NOON, source="mqtt"),
     mqtt.WakeEvent(event_type="near_miss", time=NOON, wake_word="alexa", score=0.3, threshold=0.5),
+    mqtt.WakeEvent(event_type="rejected", time=NOON, wake_word="alexa", score=0.9, threshold=0.5, reason="voice"),
     mqtt.WakeEvent(event_type="detected", time=NOON, wake_word="hush", score=0.9, threshold=0.5, action="stop"),
     mqtt.SessionEvent(event_type="ended", time=NOON, session="sess_1", reason="no_speech", turns=2),
     mqtt.TurnEvent(event_type="started", id="sess_1-1", turn=1, session="sess_1", time=NOON, source="wake_word"),

@@ -17,10 +17,13 @@ from tests.make_sounds import RATE, Speaker, Voice, room, write
 from tests.recordings import frames
 from voiced import cli, verifying
 from voiced.config import Config, WakeConfig, WakeWordConfig
-from voiced.core.frames import STEP, Samples
+from voiced.core.ears import Ears
+from voiced.core.frames import FRAME, STEP, Frame, Samples
 from voiced.core.verifier import Floats, Verifier, train
+from voiced.core.wake import WakeRules, WordRule
 from voiced.edge import verifierfile
 from voiced.edge.models import find_models
+from voiced.edge.vad import Vad
 from voiced.edge.wakemodel import WakeModels
 from voiced.errors import ModelError, VoicedError
 from voiced.house import make_ears
@@ -233,6 +236,12 @@ def test_scores_are_the_same_where_the_voice_is_right_and_nothing_where_it_is_no
         assert score == (0.0 if asked else base)
         rejected += asked
     assert rejected
+    strict.reset()
+    rules = WakeRules((WordRule(WORD, 0.5),))
+    ears = Ears(speech=Vad(), score=strict, forget=strict.reset, rules=rules, gate=False)
+    assert [wake for frame in frames(sound) if (wake := ears.feed(frame))] == []
+    ears.feed(Frame(len(sound) + 10 * STEP, np.zeros(FRAME, np.int16)))  # what was said is over
+    assert [(miss.word, miss.why) for miss in ears.near_misses()] == [(WORD, "voice")]
     assert strict.twin()(sound) == plain.twin()(sound)  # what the daemon says itself is told by any voice
 
 

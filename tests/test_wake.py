@@ -3,7 +3,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voiced.core.frames import MICROPHONE_RATE, STEP
-from voiced.core.wake import COLD_STEPS, NearMiss, Wake, WakeJudge, WakeRules, WordRule, threshold_of, usual_rule
+from voiced.core.verifier import Refused
+from voiced.core.wake import (
+    COLD_STEPS,
+    OVER_SPEAKER,
+    NearMiss,
+    Wake,
+    WakeJudge,
+    WakeRules,
+    WordRule,
+    threshold_of,
+    usual_rule,
+)
 
 RULES = WakeRules((WordRule("hey_jarvis", 0.5), WordRule("alexa", 0.8)))
 
@@ -230,6 +241,28 @@ def test_near_misses_that_nobody_asks_for_are_bounded() -> None:
     assert len(judge.near_misses(10_000 * STEP)) < 40
 
 
+# --- another voice ----------------------------------------------------------------------------------------------------
+
+
+def test_a_word_that_another_voice_says_is_told_with_the_score_it_would_have_had() -> None:
+    judge = warm()
+    assert hear(judge, (0.3, 0.0), (Refused(0.95), 0.0), (Refused(0.8), 0.0)) == []
+    assert judge.near_misses(100 * STEP) == [NearMiss("hey_jarvis", 0.95, 0.5, 2 * STEP, "voice")]
+
+
+def test_a_low_score_of_another_voice_is_a_near_miss_like_any() -> None:
+    judge = warm()
+    hear(judge, (Refused(0.4), 0.0))
+    assert judge.near_misses(100 * STEP) == [NearMiss("hey_jarvis", 0.4, 0.5, STEP)]
+
+
+def test_a_voice_that_is_known_a_step_later_wakes_and_was_no_other() -> None:
+    judge = warm()
+    (wake,) = hear(judge, (Refused(0.9), 0.0), (0.9, 0.0))
+    assert wake.word == "hey_jarvis"
+    assert judge.near_misses(100 * STEP) == []
+
+
 # --- veto -------------------------------------------------------------------------------------------------------------
 
 
@@ -241,7 +274,9 @@ def test_a_barred_word_is_counted_once_and_deafens_nobody() -> None:
     wake = judge.judge((0.0, 0.9), 5 * STEP, barred=(True, False))
     assert wake is not None
     assert wake.word == "alexa"
-    assert judge.near_misses(100 * STEP) == []
+    assert judge.is_curious
+    assert judge.near_misses(100 * STEP) == [NearMiss("hey_jarvis", 0.9, 0.5, 0, "speaker")]
+    assert not judge.is_curious
 
 
 def test_the_same_word_counts_as_soon_as_it_is_barred_no_more() -> None:
@@ -279,6 +314,6 @@ def test_over_the_speaker_a_little_less_is_asked_but_not_less_than_openwakeword_
     assert usually is None or over is not None
     if over is not None and usually is None:
         assert score >= 0.5
-        assert score >= 0.78 * limit
-    if score >= limit * 0.78 and score >= 0.5:
+        assert score >= OVER_SPEAKER * limit
+    if score >= limit * OVER_SPEAKER and score >= 0.5:
         assert over is not None

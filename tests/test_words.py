@@ -1,7 +1,7 @@
 """Several words, profiles and command words as stories of the whole daemon; settings that change while it runs."""
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -299,10 +299,30 @@ async def test_near_misses_are_told_and_counted_and_clips_show_them() -> None:
         await home.until_told("finished")
         home.reports.health(overruns=0, echo=home.echo.health, vetoed=home.daemon.vetoed)
         health = json.loads(home.diary.kept["health"])
-        assert health["wake"] == {"detected": 1, "near_misses": 1, "vetoed": 0}
+        assert health["wake"] == {"detected": 1, "near_misses": 1, "vetoed": 0, "rejected": 0}
         assert [(clip.kind, clip.word) for clip in clips.clips] == [("near_miss", "alexa"), ("wake", "hey_jarvis")]
         assert all(clip.words == tuple(word.model for word in WORDS) for clip in clips.clips)
         assert 2.9 * 16_000 < len(clips.clips[0].samples) < 3.1 * 16_000
+
+
+@pytest.mark.parametrize(("why", "counted"), [("voice", 1), ("speaker", 0)])
+async def test_a_wake_word_that_the_wrong_one_says_is_told_with_the_reason(
+    why: Literal["voice", "speaker"], counted: int
+) -> None:
+    clips = KeptClips()
+    async with at_home(config=two_profiles(), clips=clips) as home:
+        home.ears.open = True
+        home.microphone.hear(noise(3.0))
+        home.ears.misses.append(NearMiss("alexa", 0.97, 0.7, home.microphone.end, why))
+        home.microphone.hear(noise(1.0))
+        event = await home.until_told("rejected", "event/wake")
+        assert (event["wake_word"], event["score"], event["reason"]) == ("alexa", 0.97, why)
+        home.reports.health(overruns=0, echo=home.echo.health, vetoed=1 - counted)
+        health = json.loads(home.diary.kept["health"])
+        assert health["wake"] == {"detected": 0, "near_misses": 0, "vetoed": 1 - counted, "rejected": counted}
+        home.speak()
+        await home.until_told("finished")
+        assert [(clip.kind, clip.word) for clip in clips.clips][:1] == [("rejected", "alexa")]
 
 
 # --- what follows from the configuration ---

@@ -189,7 +189,7 @@ class Attention:
         if wake is not None:
             evidence.note("wake", wake)
         for miss in misses:
-            evidence.note("near_miss", miss)
+            evidence.note("near_miss" if miss.why == "score" else "rejected", miss)
         for clip in evidence.due():
             if self._clips is not None:
                 self._clips.keep(clip)

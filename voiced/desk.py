@@ -27,6 +27,9 @@ from voiced.spending import Spending
 
 logger = logging.getLogger(__name__)
 
+_WHO = {"voice": "another voice", "speaker": "the speaker"}
+"""Who said a wake word that wakes nobody."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Desk:
@@ -248,7 +251,11 @@ class Desk:
         if word is None or settings.mute or not settings.wake_enabled or not is_active(word, settings.wake_word):
             return  # heard just before it was switched off
         if isinstance(heard, NearMiss):
-            self.reports.near_miss(heard)
+            if heard.why == "score":
+                self.reports.near_miss(heard)
+            else:
+                logger.info("%s heard, but %s said it", heard.word, _WHO[heard.why])
+                self.reports.rejected(heard, heard.why)
             return
         meaning = spoken(word, heard, settings)
         if word.action not in {None, "listen"}:  # what calls somebody is published with the conversation
@@ -258,6 +265,6 @@ class Desk:
             self._change(meaning, ("mute",) if word.action == "mute" else ("volume",))
         elif isinstance(meaning, Woken) and self.spending.refusal() is None:
             if self.household.woken(heard, partial(self._call, meaning)) is not None:
-                self.reports.rejected(heard)
+                self.reports.rejected(heard, "unit")
         else:
             self._call(meaning)

@@ -45,6 +45,7 @@ class Reports:
     _dropped: int = 0
     _detected: int = 0
     _near_misses: int = 0
+    _rejected: int = 0
     _unwritten: int = 0
 
     def state(
@@ -106,15 +107,17 @@ class Reports:
         self.broker.keep("wake", self.last_wake.json_text())
         self._woken(payloads.WakeEvent.model_validate({**heard, "event_type": "detected"}))
 
-    def rejected(self, wake: Wake) -> None:
-        """Publish a wake word that another unit answers, or may have said."""
+    def rejected(self, heard: Wake | NearMiss, reason: payloads.Rejection) -> None:
+        """Publish a wake word that is not answered, though it was heard; one of another voice is counted, too."""
+        self._rejected += reason == "voice"
         self._woken(
             payloads.WakeEvent(
                 event_type="rejected",
                 time=self.today(),
-                wake_word=wake.word,
-                score=round(wake.score, 3),
-                threshold=wake.threshold,
+                wake_word=heard.word,
+                score=round(heard.score, 3),
+                threshold=heard.threshold,
+                reason=reason,
             )
         )
 
@@ -290,7 +293,12 @@ class Reports:
                 "cpu_temperature": usage.temperature,
                 "mqtt": self.broker.health,
                 "last_error": self._last_error,
-                "wake": {"detected": self._detected, "near_misses": self._near_misses, "vetoed": vetoed},
+                "wake": {
+                    "detected": self._detected,
+                    "near_misses": self._near_misses,
+                    "vetoed": vetoed,
+                    "rejected": self._rejected,
+                },
                 "echo": echo,
             }
         )

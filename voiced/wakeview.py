@@ -49,7 +49,8 @@ async def show(config: Config, *, write: Callable[[str], None], width: int = 80)
 def line(happened: Wake | NearMiss, heard_s: float) -> str:
     """Return what stays on the screen of a wake or near miss."""
     what = "heard" if isinstance(happened, Wake) else "nearly"
-    return f"{heard_s:8.1f} s  {what:<7}{happened.word}  {happened.score:.2f} of {happened.threshold:.2f}"
+    why = ", another voice" if isinstance(happened, NearMiss) and happened.why == "voice" else ""
+    return f"{heard_s:8.1f} s  {what:<7}{happened.word}  {happened.score:.2f} of {happened.threshold:.2f}{why}"
 
 
 def picture(ears: Ears, words: list[str], peaks: list[float], width: int) -> str:

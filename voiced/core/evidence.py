@@ -19,7 +19,8 @@ KEPT_S = 6.0
 MOST_WAITING = 8
 """Clips whose end is still to be heard; more at once are not worth having."""
 
-Kind = Literal["wake", "near_miss"]
+Kind = Literal["wake", "near_miss", "rejected"]
+"""Rejected: a wake but for the voice that said the word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

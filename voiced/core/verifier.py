@@ -5,7 +5,7 @@ regression with C = 0.001. That problem has one solution, which a few steps of N
 """
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,23 @@ CONSULTED = 0.1
 
 _STEPS = 50
 _ENOUGH = 1e-10
+
+
+class Refused(float):
+    """A score of 0, because another voice than the word's said it.
+
+    Attributes:
+        said: What the word itself scored.
+
+    """
+
+    def __new__(cls, said: float) -> Self:
+        """Take what the word scored."""
+        refused = super().__new__(cls, 0.0)
+        refused.said = said
+        return refused
+
+    said: float
 
 
 @dataclass(frozen=True, slots=True)

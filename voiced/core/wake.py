@@ -3,8 +3,10 @@
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 from voiced.core.frames import MICROPHONE_RATE
+from voiced.core.verifier import Refused
 
 COLD_STEPS = 25
 """Rows of scores that mean nothing after the models forgot: 16 embeddings, each of 775 ms of sound.
@@ -45,6 +47,11 @@ class Rising:
     word: str
 
 
+Why: TypeAlias = Literal["score", "voice", "speaker"]
+"""What kept an utterance from being a wake: its score, which was too low or not high for long enough; another voice
+than the verifier's; or that the speaker said it."""
+
+
 @dataclass(frozen=True, slots=True)
 class NearMiss:
     """An utterance that came near a wake word and was none."""
@@ -56,6 +63,7 @@ class NearMiss:
     """What the score had to reach."""
     end: int
     """Microphone position behind the step with that score."""
+    why: Why = "score"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +208,8 @@ class WakeJudge:
         """Take the scores of the next step, which ends at microphone position ``end``.
 
         Of several words that are heard in the same step the one with the greatest margin wins. A word that is
-        ``barred`` (the daemon says it itself) is not heard, only counted, and nobody goes deaf for it.
+        ``barred`` (the daemon says it itself) is not heard, only counted and told as a near miss, and nobody goes deaf
+        for it.
         ``over_speaker``: while the speaker sounds a little less is asked, :data:`OVER_SPEAKER`.
         """
         self._rows += 1
@@ -209,7 +218,7 @@ class WakeJudge:
         heard: list[Wake] = []
         for index, (word, score) in enumerate(zip(self._words, scores, strict=True)):
             is_barred = barred is not None and barred[index]
-            wake = word.judge(float(score), end, barred=is_barred, over_speaker=over_speaker)
+            wake = word.judge(score, end, barred=is_barred, over_speaker=over_speaker)
             if wake is not None:
                 heard.append(wake)
         if not heard:
@@ -265,9 +274,9 @@ class _Word:
         if self._deaf_until is not None and end < self._deaf_until:
             return None
         if barred:
-            self._peak = None  # what the daemon says is no near miss either
+            self._peak = None  # what the daemon says, and that not even well, is no near miss either
             if enough:
-                self._veto(end)
+                self._veto(NearMiss(self.rule.word, score, limit, end, "speaker"))
             return None
         if not enough:
             self._remember(score, end)
@@ -291,10 +300,14 @@ class _Word:
     def _remember(self, score: float, end: int) -> None:
         if self._peak is not None and end - self._last_near >= self._utterance:
             self._settle()
-        if score >= self._near and score > 0:
+        said = score.said if isinstance(score, Refused) else score
+        if said >= self._near and said > 0:
             self._last_near = end
-            if self._peak is None or score > self._peak.score:
-                self._peak = NearMiss(self.rule.word, score, self.rule.threshold, end)
+            if self._peak is None or said > self._peak.score:
+                is_refused = said is not score and said >= self.rule.threshold
+                self._peak = NearMiss(
+                    self.rule.word, said, self.rule.threshold, end, "voice" if is_refused else "score"
+                )
 
     def _settle(self) -> None:
         """The utterance is over and was no wake."""
@@ -302,8 +315,9 @@ class _Word:
             self._misses.append(self._peak)
             self._peak = None
 
-    def _veto(self, end: int) -> None:
-        """Count an utterance once."""
-        if self._vetoed_until is None or end >= self._vetoed_until:
+    def _veto(self, miss: NearMiss) -> None:
+        """Count and tell an utterance once."""
+        if self._vetoed_until is None or miss.end >= self._vetoed_until:
             self.vetoed += 1
-        self._vetoed_until = end + self._refractory
+            self._misses.append(miss)
+        self._vetoed_until = miss.end + self._refractory

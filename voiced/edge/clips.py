@@ -25,7 +25,7 @@ PATIENCE_S = 5.0
 MOST_WAITING = 8
 """Clips that wait for a slow disk."""
 
-_NAME = re.compile(r"(\d{8}T\d{6}\d{3})Z-(?:wake|near_miss)-[\w-]+\.(?:wav|json)")
+_NAME = re.compile(r"(\d{8}T\d{6}\d{3})Z-(?:wake|near_miss|rejected)-[\w-]+\.(?:wav|json)")
 
 
 class ClipFolder:

@@ -8,7 +8,7 @@ from typing import Self, TypeAlias
 import numpy as np
 
 from voiced.core.frames import STEP, Samples
-from voiced.core.verifier import CONSULTED, Verifier
+from voiced.core.verifier import CONSULTED, Refused, Verifier
 from voiced.edge import selfcheck
 from voiced.edge.classifier import Classifier, missing_operators
 from voiced.edge.dense import SHORTEST, Dense, Window, dense
@@ -47,7 +47,7 @@ class _Word:
         """
         score = self.base(embeddings, sums)
         if self.verifier is not None and score >= CONSULTED and self.verifier(embeddings) < self.limit:
-            return 0.0
+            return Refused(score)
         return score
 
     def base(self, embeddings: Floats, sums: Floats | None = None) -> float:

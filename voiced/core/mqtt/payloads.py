@@ -212,8 +212,13 @@ class Turn(_TurnBody):
         return (self if transcripts == "retained" else bare, bare if transcripts == "off" else self)
 
 
+Rejection: TypeAlias = Literal["unit", "voice", "speaker"]
+"""Why a wake word that was heard is not answered: another unit answers it, or may have said it; another voice than the
+word's verifier knows said it; this unit's own speaker said it."""
+
+
 class WakeEvent(Payload):
-    """``event/wake``: a wake word, another way to start a conversation, or a near miss.
+    """``event/wake``: a wake word, another way to start a conversation, a near miss, or a word that is not answered.
 
     Word, score and threshold only from the microphone.
     """
@@ -226,6 +231,8 @@ class WakeEvent(Payload):
     threshold: Share | None = None
     action: Action | None = None
     """What a command word did."""
+    reason: Rejection | None = None
+    """Why it was rejected."""
 
 
 class SessionEvent(Payload):
@@ -308,6 +315,8 @@ class WakeCount(Payload):
     """Scores that came near the threshold and did not wake."""
     vetoed: Count = 0
     """Wakes dropped because the speaker said the word."""
+    rejected: Count = 0
+    """Wakes dropped because another voice than the word's verifier knows said the word."""
 
 
 class EchoHealth(Payload):

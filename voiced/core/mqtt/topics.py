@@ -47,7 +47,7 @@ TABLE = (
     Topic("usage", "out", "tokens and money, after each turn", payloads.Usage, retain=True),
     Topic("health", "out", "problems, on change and every 60 s", payloads.Health, retain=True),
     Topic("info", "out", "version, provider, wake words", payloads.Info, retain=True),
-    Topic("event/wake", "out", "a conversation was called for, or a near miss", payloads.WakeEvent),
+    Topic("event/wake", "out", "a conversation was called for, or a word heard that called nobody", payloads.WakeEvent),
     Topic("event/session", "out", "a session with the service began or ended", payloads.SessionEvent),
     Topic("event/turn", "out", "a turn began or ended", payloads.TurnEvent),
     Topic("event/tool", "out", "the model used a tool", passing.ToolEvent),
