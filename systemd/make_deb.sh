@@ -132,6 +132,7 @@ if [ "$1" = purge ]; then
   if getent passwd voiced >/dev/null; then userdel voiced; fi
   if getent group voiced >/dev/null; then groupdel voiced; fi
 fi
+if [ ! -e /opt ]; then mkdir /opt; fi # dpkg takes it away when it is empty, though every system has it
 if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
 EOF
 

@@ -7,7 +7,7 @@
 # Says what was seen at each step, and ends with the first that is not as it should be.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-export DEBIAN_FRONTEND=noninteractive
+export DEBIAN_FRONTEND=noninteractive PATH=/usr/local/bin:$PATH
 
 say() { printf 'lifecycle: %s\n' "$*"; }
 wrong() {
