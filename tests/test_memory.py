@@ -193,6 +193,24 @@ class NotedMemories(MemoryFile):
         super().save(turns)
 
 
+@pytest.mark.parametrize("turns", [0, 1])
+async def test_a_session_that_goes_on_with_a_conversation_is_told_all_of_it(turns: int) -> None:
+    config = remembering(memory_turns=turns, follow_up_s=8.0)
+    async with at_home(config=config) as home:
+        for count in (1, 2):
+            home.speak(wake=count == 1)
+            await home.until_told("finished", count=count)
+        home.simulator.abort()
+        home.speak(wake=False)
+        await home.until_told("finished", count=3)
+        items = [item["item"] for item in home.simulator.sessions[1].received("conversation.item.create")]
+        told = [item["content"][0]["text"] for item in items]
+        assert told == ["What time is it?", ANSWER, "And tomorrow?", "Sunny."]
+        await home.command("command/end")
+        await home.until_idle()
+        assert len(await asked(home, QUESTION)) == 2 * turns
+
+
 async def test_what_is_too_old_is_gone_from_the_disk_though_nobody_says_anything(tmp_path: Path) -> None:
     with NotedMemories(tmp_path / "memory.json") as memories:
         async with at_home(config=remembering(memory_minutes=0.1 / 60), memories=memories) as home:

@@ -2,6 +2,7 @@
 
 import math
 import secrets
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
@@ -24,6 +25,9 @@ from voiced.reports import Reports
 
 LIVE_S = 0.1
 """Between two messages of live text."""
+
+LONGEST = 100
+"""Turns of one conversation that a session which goes on with it is told, at most."""
 
 
 class Scribe:
@@ -60,6 +64,7 @@ class Scribe:
         talk = config.conversation
         self._memory = Memory(turns=talk.memory_turns, keep_s=talk.memory_minutes * 60)
         self._memories = memories
+        self._conversation: deque[Said] = deque(maxlen=LONGEST)
         self._past = past
         saved = past.load()
         self._history = History(config.history.turns, texts=config.history.texts, saved=saved)
@@ -82,6 +87,7 @@ class Scribe:
         """Begin a conversation."""
         self.session = secrets.token_hex(6)
         self.turns = 0
+        self._conversation.clear()
 
     def due(self) -> float | None:
         """Return when :meth:`publish` is to be called again at the latest."""
@@ -203,7 +209,7 @@ class Scribe:
             again: Whether that session will tell once more what the person said.
 
         """
-        self.publish(idle=True)
+        self._publish(session_over=True)
         self._book.again(spoken=again)
 
     def cut(self, heard: Mapping[Part, int], items: Sequence[str] = ()) -> tuple[wire.ClientEvent, ...]:
@@ -222,8 +228,14 @@ class Scribe:
 
     def publish(self, *, idle: bool) -> bool:
         """Publish turns that are over and whole, and answer who asked for them; return whether there were any."""
+        are_any = self._publish(session_over=idle)
+        if idle:
+            self._conversation.clear()
+        return are_any
+
+    def _publish(self, *, session_over: bool) -> bool:
         now = self._clock()
-        finished = self._book.finished(now, session_over=idle)
+        finished = self._book.finished(now, session_over=session_over)
         for draft in finished:
             turn = draft.turn()
             self._reports.transcript(draft, "user", turn.user.text or "", final=True)
@@ -231,7 +243,10 @@ class Scribe:
             self._reports.turn_ended(turn)
             self._note_down(turn)
             if turn.user.text and turn.assistant.text and draft.began > self._forgotten:
-                self._memory.add(Said(now, self._own(draft.profile), turn.user.text, turn.assistant.text))
+                said = Said(now, self._own(draft.profile), turn.user.text, turn.assistant.text)
+                if draft.session == self.session:
+                    self._conversation.append(said)
+                self._memory.add(said)
                 self._keep()
             command = self._requests.pop(draft.request, None) if draft.request is not None else None
             if command is not None:
@@ -249,16 +264,21 @@ class Scribe:
         return [turn.as_published(self._config.mqtt.transcripts)[1] for turn in self._history.last(count)]
 
     def recall(self, profile: str) -> list[wire.ClientEvent]:
-        """Return what a new session of ``profile`` is told of turns before it."""
+        """Return what a new session of ``profile`` is told of turns before it.
+
+        All those of the conversation going on are, whatever is remembered afterwards: it is not their end.
+        """
         self._memory.pass_time(self._clock())
         told: list[wire.ClientEvent] = []
-        for said in self._memory.told(self._own(profile)):
+        before = [said for said in self._memory.told(self._own(profile)) if said not in self._conversation]
+        for said in (*before, *self._conversation):
             told += [wire.CreateMessage("user", said.user), wire.CreateMessage("assistant", said.assistant)]
         return told
 
     def forget(self) -> None:
         """Forget all turns so far: no session is told of them."""
         self._memory.forget()
+        self._conversation.clear()
         self._forgotten = self._clock()
         self._keep()
 
