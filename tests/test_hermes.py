@@ -3,7 +3,8 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +17,11 @@ from tests.stories import QUICK, Home, at_home, config_for_tests
 from voiced.config import Config, DeviceConfig, MqttConfig
 from voiced.core import hermes
 from voiced.core.hermes import Answered, Do, Effect, Event, Published, Received, State, Tell, step
+from voiced.core.mqtt.commands import Message
 from voiced.core.mqtt.topics import Topics
 from voiced.edge.mosquitto import Mosquitto
 from voiced.hermes import HermesBroker
+from voiced.messaging import open_broker
 from voiced.simulator import Scenario, Turn
 
 DIALOGUE = "hermes/dialogueManager"
@@ -192,6 +195,14 @@ def test_texts_are_said_and_that_is_told() -> None:
     bridge(received("tts/say", text="Hello."))
     assert names(bridge(done("say:1", "unavailable"))) == ["error/tts", "tts/sayFinished"]  # nobody waits for ever
     assert names(bridge(received("tts/say"))) == ["error/tts", "tts/sayFinished"]
+
+
+def test_what_goes_wrong_in_a_session_is_told() -> None:
+    bridge, wrong = Bridge(), Published("event/error", {"event_type": "error", "code": "closed", "message": "Gone."})
+    assert bridge(wrong) == []
+    (error,) = bridge(WAKE, wrong)[2:]
+    told = {"error": "Gone.", "context": "closed", "siteId": "kitchen", "sessionId": "p-0"}
+    assert error == Tell("hermes/error/asr", told)
 
 
 def test_the_wake_word_is_switched() -> None:
@@ -398,6 +409,21 @@ async def test_rubbish_and_retained_messages_are_left_alone(mosquitto: Mosquitto
         assert (await until_said(neighbour, "tts/sayFinished"))["id"] == "last"
         assert len(neighbour.on("hermes/tts/sayFinished")) == 1
         assert (await home.command("command/ping"))["ok"]
+
+
+@pytest.mark.usefixtures("nothing_left")
+async def test_the_daemon_is_opened_with_the_bridge(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    config = configured(port=mosquitto.port, discovery=False)
+    posted: list[Message] = []
+    async with AsyncExitStack() as parts, Neighbour(mosquitto.port) as neighbour:
+        broker = await open_broker(config, tmp_path, parts, restarts=False)
+        assert isinstance(broker, HermesBroker)
+        await eventually(lambda: broker.connected, "connected")
+        await neighbour.send("hermes/hotword/toggleOff", json.dumps({"siteId": "test"}))
+        await neighbour.send("voiced/test/command/ping", b"")
+        assert (await asyncio.wait_for(anext(broker.commands()), 10)).topic == "voiced/test/command/ping"
+        broker.obey(posted.append)  # what came before anybody obeyed is not lost
+        assert [(message.topic, message.payload) for message in posted] == [("voiced/test/set/wake_enabled", b"OFF")]
 
 
 async def test_without_the_key_hermes_is_not_even_subscribed_to() -> None:

@@ -22,7 +22,9 @@ from hypothesis import strategies as st
 
 from tests.fakes import InstantSpeaker
 from tests.stories import Home, at_home, config_for_tests, told
-from voiced.config import MqttConfig
+from voiced.check import media
+from voiced.check.findings import Visit
+from voiced.config import Config, MqttConfig
 from voiced.core.announcements import MOST
 from voiced.core.chimes import chime
 from voiced.core.frames import SERVICE_RATE, Samples
@@ -251,6 +253,17 @@ def test_the_libraries_are_loaded_when_first_they_are_needed() -> None:
         "print([name for name in ('soundfile', '_soundfile', 'aiohttp') if name in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
+
+
+def test_the_check_looks_into_the_folders(tmp_path: Path) -> None:
+    def found(*places: str) -> tuple[str, str]:
+        config = Config(mqtt=MqttConfig(media=places))
+        (finding,) = media.check(Visit(config=config, environ={}, where=None))
+        return finding.status, finding.found
+
+    assert found()[0] == "skip"
+    assert found(str(tmp_path), "http://ha.local/") == ("pass", "all is well")
+    assert found(str(tmp_path / "nowhere")) == ("warn", "there is no such folder")
 
 
 # --- fetching ---------------------------------------------------------------------------------------------------------

@@ -5,8 +5,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from voiced.core.announcements import Announcements
 from voiced.core.chimes import chime
 from voiced.core.effects import ChimeKind
@@ -109,9 +107,8 @@ class Announcer:
             why = f"nobody would hear it: {self.speaker.problem}"
             self.reports.refused(command, CommandError(why, code="unavailable"))
             return
-        if self._announce(command):
-            sound = np.concatenate([np.zeros(len(chime("wake")), np.int16), sound])
-        pcm = sound.astype("<i2").tobytes()
+        lead = bytes(2 * len(chime("wake"))) if self._announce(command) else b""
+        pcm = lead + sound.astype("<i2", copy=False).tobytes()
         self.play(Recording(pcm, self.scribe.asked(command), interrupt=command.interrupt, percent=command.volume))
 
     def _refuse(self, command: commands.Announce, fault: BaseException) -> None:

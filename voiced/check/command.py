@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from voiced import __version__, configfile
-from voiced.check import broker, bundle, echo, machine, microphone, models, network, service, speaker
+from voiced.check import broker, bundle, echo, machine, media, microphone, models, network, service, speaker
 from voiced.check.findings import Finding, Visit, failed, passed, reason, skipped, warned
 from voiced.config import Config
 from voiced.core.realtime.endpoint import Endpoint, endpoint
@@ -24,6 +24,7 @@ SoundSubject: TypeAlias = Callable[[Visit, Soundcard], list[Finding]]
 
 _SILENT: Mapping[str, Subject] = {
     "models": models.check,
+    "media": media.check,
     "disk": machine.disk,
     "temperature": machine.temperature,
     "time": network.clock,
