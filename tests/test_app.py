@@ -443,3 +443,14 @@ async def test_what_is_said_behind_the_wake_word_arrives_whole_though_the_sessio
         assert home.daemon.lost_samples == 0
         await home.until_idle()
         assert home.simulator.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("problems", "shown"), [((), "ok"), (("microphone",), "missing"), (("microphone_silent",), "silent")]
+)
+async def test_health_says_how_the_microphone_is(problems: tuple[str, ...], shown: str) -> None:
+    async with at_home(QUICK) as home:
+        for code in problems:
+            home.reports.problem(code, "Something is wrong with it.")
+        home.reports.health(overruns=0, echo=home.echo.health, always=True)
+        assert json.loads(home.diary.kept["health"])["microphone"] == shown

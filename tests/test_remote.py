@@ -81,6 +81,15 @@ async def test_what_is_spoken_from_the_command_line(
     assert (status, said.text, said.voice, said.interrupt) == (0, "Fire alarm!", "cedar", True)
 
 
+async def test_an_answer_for_a_script(mosquitto: Mosquitto, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = {"text": "Noon.", "outcome": "finished", "session": "s", "turn": 1}
+    status, asked = await typed(mosquitto, tmp_path, ["ask", "--json", "What", "time?"], told)
+    assert (status, asked.text, json.loads(capsys.readouterr().out)) == (0, "What time?", told)
+    file = tmp_path / "config.toml"  # nobody is there now, and a script is not answered by somebody else
+    assert await asyncio.to_thread(cli.main, ["ask", "--json", "Why?", "-c", str(file)]) == 1
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize("answer", ["later", None])
 async def test_a_question_from_the_command_line(
     mosquitto: Mosquitto, tmp_path: Path, capsys: pytest.CaptureFixture[str], answer: str | None

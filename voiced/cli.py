@@ -146,12 +146,12 @@ def _ask(options: argparse.Namespace) -> int:
     try:
         result = None if options.direct else _remote(options, "ask", text=text, patience_s=ANSWER_S)
     except CommandError as exc:
-        if exc.code != "unavailable":
+        if exc.code != "unavailable" or options.json:  # who wants JSON wants the daemon's
             raise
         logger.debug("no daemon: %s", exc)
         result = None
     if result is not None:
-        print(result.get("text") or "")
+        console.print_json(result) if options.json else print(result.get("text") or "")
         return 0
     from voiced import direct
 
@@ -318,7 +318,7 @@ def _parser() -> argparse.ArgumentParser:
     _json_too(add("devices", _devices, "list microphones and speakers"))
     say = add("say", _speak, "have a running daemon read a text aloud")
     announce = add("announce", _speak, "have it read aloud behind a chime, once nothing else is going on")
-    ask = add("ask", _ask, "ask a running daemon, or else the service, a question")
+    ask = _json_too(add("ask", _ask, "ask a running daemon, or else the service, a question"))
     question = add("question", _speak, "have it ask whoever is there, and print what they answer")
     what = announce.add_mutually_exclusive_group(required=True)
     what.add_argument("--media", metavar="PLACE", help="a sound file to play instead, or its http(s) address")

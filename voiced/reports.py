@@ -284,8 +284,8 @@ class Reports:
                 "time": self.today(),
                 "problems": tuple(self._problems.values()),
                 "cloud": self.cloud,
-                "microphone": "missing" if "microphone" in self._problems else "ok",
-                "speaker": "missing" if "speaker" in self._problems else "ok",
+                "microphone": self._device("microphone"),
+                "speaker": self._device("speaker"),
                 "overruns": overruns,
                 "underruns": underruns,
                 "rss_mb": usage.rss_mb,
@@ -303,6 +303,11 @@ class Reports:
             }
         )
         self.broker.keep("health", health.json_text())
+
+    def _device(self, name: str) -> str:
+        if name in self._problems:
+            return "missing"
+        return "silent" if f"{name}_silent" in self._problems else "ok"
 
     def _look_at_the_outbox(self) -> None:
         """Say that finished turns were dropped, or cannot be kept."""
