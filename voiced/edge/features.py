@@ -156,8 +156,9 @@ class _Chain:
         self._embeddings: Floats = self._output[:, 0]
         self._stages: list[_Stage] = []
         target = self._output
+        scratch = _Scratch()
         for layer, (times, bands) in reversed(list(zip(layers, _sizes(layers, steps), strict=True))):
-            stage = _Stage(layer, times, bands, target, activation)
+            stage = _Stage(layer, times, bands, target, activation, scratch)
             self._stages.insert(0, stage)
             target = stage.new
         self._input = self._stages[0].new[:, :, 0]
@@ -187,6 +188,24 @@ class _Chain:
         return self._embeddings
 
 
+class _Scratch:
+    """Memory that layers use one after the other: less of it, and the processor still has it at hand."""
+
+    def __init__(self) -> None:
+        self._patches: dict[int, Floats] = {}
+        self._values: dict[tuple[str, tuple[int, ...]], Floats] = {}
+
+    def patches(self, rows: int, size: int) -> Floats:
+        """Return rows of which only the last column means something: ones, for the bias."""
+        if len(self._patches.get(size, ())) < rows:
+            self._patches[size] = np.ones((rows, size), np.float32)
+        return self._patches[size][:rows]
+
+    def values(self, use: str, shape: tuple[int, ...], fill: float = 0.0) -> Floats:
+        """Return memory that means nothing between two layers, or the same number everywhere."""
+        return self._values.setdefault((use, shape), np.full(shape, fill, np.float32))
+
+
 class _Stage:
     """One layer at work: reads ``new`` and the columns before it, writes into ``target``.
 
@@ -194,8 +213,14 @@ class _Stage:
     laid out once; in a step as small as this, calls cost as much as the arithmetic.
     """
 
-    def __init__(
-        self, layer: _Convolution, times: int, bands: int, target: Floats, activation: tuple[float, float]
+    def __init__(  # noqa: PLR0913, PLR0917 - a layer's whole place
+        self,
+        layer: _Convolution,
+        times: int,
+        bands: int,
+        target: Floats,
+        activation: tuple[float, float],
+        scratch: _Scratch,
     ) -> None:
         self._layer, self._target = layer, target
         slope, floor = activation
@@ -208,7 +233,7 @@ class _Stage:
         self.new = self._input[self.past :, border : border + bands]
         self.age = self._input[: self.past], self._input[times:]
         """Where the columns go that are needed again, and where they are."""
-        self._patches = np.ones((times * bands, size), np.float32)
+        self._patches = scratch.patches(times * bands, size)
         shape = (times, bands, height, width, channels)
         time, band, item = self._input.strides
         self._neighbours = as_strided(self._input, shape, (time, band, time, band, item))
@@ -216,20 +241,20 @@ class _Stage:
         self._cells = as_strided(
             self._patches, shape, (row * bands, row, width * channels * item, channels * item, item)
         )
-        product = np.empty((times, bands, channels_out), np.float32)
+        product = scratch.values("product", (times, bands, channels_out))
         self._flat = product.reshape(times * bands, channels_out)
         self._pools: list[tuple[Floats, Floats, Floats]] = []
         self._values = product
         if layer.pool[0] == 2:
-            self._pool(self._values[::2], self._values[1::2])
+            self._pool(self._values[::2], self._values[1::2], scratch)
         if layer.pool[1] == 2:
-            self._pool(self._values[:, ::2], self._values[:, 1::2])
+            self._pool(self._values[:, ::2], self._values[:, 1::2], scratch)
         self._slope = np.float32(slope)
-        self._floor = np.full(target.shape, floor, np.float32)  # numpy is slower with a single number
-        self._low = np.empty(target.shape, np.float32)
+        self._floor = scratch.values("floor", target.shape, floor)  # numpy is slower with a single number
+        self._low = scratch.values("low", target.shape)
 
-    def _pool(self, one: Floats, other: Floats) -> None:
-        self._values = np.empty(one.shape, np.float32)
+    def _pool(self, one: Floats, other: Floats, scratch: _Scratch) -> None:
+        self._values = scratch.values("pool", one.shape)
         self._pools.append((one, other, self._values))
 
     def forget(self) -> None:
