@@ -17,6 +17,7 @@ BENCHES = (
     "ledger",
     "outbox",
     "replug",
+    "sessions",
     "room",
     "soak",
     "start",
