@@ -157,3 +157,97 @@ def test_nothing_from_before_a_session_is_sent_that_nobody_was_listened_to_in() 
     assert uplink.waiting == 0
     listen(uplink, heard(20 * FRAME, 1))
     assert np.array_equal(uplink.take(10**6), positions(20 * FRAME, 21 * FRAME))
+
+
+# --- another session --------------------------------------------------------------------------------------------------
+
+
+def test_another_session_hears_all_that_was_said_and_what_is_said_on() -> None:
+    uplink = Uplink()
+    listen(uplink, heard(0, 100))
+    uplink.hear(12_345)
+    uplink.take(7_000)
+    listen(uplink, heard(100 * FRAME, 50))
+    uplink.take_over(resend=True)
+    listen(uplink, heard(150 * FRAME, 50))
+    assert uplink.position(0) is None
+    assert np.array_equal(uplink.take(10**6), positions(12_345, 200 * FRAME))
+    assert uplink.position(1000) == 13_345
+    assert uplink.lost == 0
+
+
+def test_a_session_of_which_nothing_is_asked_again_begins_with_what_is_said_then() -> None:
+    uplink = Uplink()
+    uplink.hear()
+    listen(uplink, heard(0, 10))
+    uplink.take(FRAME)
+    uplink.hold()
+    uplink.skip(12 * FRAME)
+    uplink.take_over(resend=False)
+    assert (uplink.waiting, uplink.taken) == (0, 0)
+    listen(uplink, heard(10 * FRAME, 10))
+    uplink.hear(5 * FRAME)
+    assert np.array_equal(uplink.take(10**6), positions(12 * FRAME, 20 * FRAME))
+
+
+def test_what_is_answered_is_not_sent_again() -> None:
+    uplink = Uplink()
+    uplink.hear()
+    listen(uplink, heard(0, 10))
+    uplink.take(10**6)
+    uplink.answered()
+    listen(uplink, heard(10 * FRAME, 10))
+    uplink.take(10**6)
+    uplink.said_since()
+    uplink.take_over(resend=True)
+    assert np.array_equal(uplink.take(10**6), positions(10 * FRAME, 20 * FRAME))
+
+
+def test_something_new_is_sent_again_without_what_was_said_before() -> None:
+    uplink = Uplink()
+    uplink.hear()
+    listen(uplink, heard(0, 10))
+    uplink.take(10**6)
+    uplink.hold()
+    listen(uplink, heard(10 * FRAME, 10))
+    uplink.hear(15 * FRAME)
+    uplink.take_over(resend=True)
+    assert np.array_equal(uplink.take(10**6), positions(15 * FRAME, 20 * FRAME))
+
+
+def test_what_is_too_long_to_be_kept_is_counted_when_it_is_wanted() -> None:
+    uplink = Uplink()
+    uplink.hear()
+    count = int(BACKLOG_S * MICROPHONE_RATE / FRAME) + 50
+    for frame in heard(0, count):
+        uplink.add(frame)
+        uplink.take(10**6)
+    assert uplink.lost == 0
+    uplink.take_over(resend=True)
+    assert uplink.lost == 50 * FRAME
+    assert uplink.waiting == (count - 50) * FRAME
+
+
+@given(st.lists(st.sampled_from(["add", "die", "resume", "hold"]) | st.integers(1, 2000), max_size=80))
+def test_whenever_sessions_die_the_last_hears_everything_once_and_in_order(story: list[str | int]) -> None:
+    uplink = Uplink()
+    uplink.hear()
+    at, taken = 0, list[Samples]()
+    for act in story:
+        match act:
+            case "add":
+                listen(uplink, heard(at, 1))
+                at += FRAME
+            case "die":
+                uplink.take_over(resend=True)
+                taken.clear()
+            case "hold":
+                uplink.hold()
+            case "resume":
+                uplink.resume()
+            case int():
+                taken.append(uplink.take(act))
+    uplink.resume()
+    taken.append(uplink.take(10**6))
+    assert np.array_equal(np.concatenate(taken), positions(0, at))
+    assert (uplink.lost, uplink.waiting) == (0, 0)

@@ -225,6 +225,8 @@ class Hands:
         self._successor = None
         self._spending.close()
         self._sessions.close()
+        self._uplink.answered()
+        self._uplink.said_since()
 
     def _hear(self, effect: Hear | Deafen | Skip) -> None:
         match effect:

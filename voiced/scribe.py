@@ -242,8 +242,9 @@ class Scribe:
             self._reports.transcript(draft, "assistant", turn.assistant.text or "", final=True)
             self._reports.turn_ended(turn)
             self._note_down(turn)
-            if turn.user.text and turn.assistant.text and draft.began > self._forgotten:
-                said = Said(now, self._own(draft.profile), turn.user.text, turn.assistant.text)
+            is_said = turn.user.text or turn.user.duration_ms  # not all that is spoken is transcribed
+            if is_said and turn.assistant.text and draft.began > self._forgotten:
+                said = Said(now, self._own(draft.profile), turn.user.text or "", turn.assistant.text)
                 if draft.session == self.session:
                     self._conversation.append(said)
                 self._memory.add(said)
@@ -272,7 +273,8 @@ class Scribe:
         told: list[wire.ClientEvent] = []
         before = [said for said in self._memory.told(self._own(profile)) if said not in self._conversation]
         for said in (*before, *self._conversation):
-            told += [wire.CreateMessage("user", said.user), wire.CreateMessage("assistant", said.assistant)]
+            told += [wire.CreateMessage("user", said.user)] if said.user else []
+            told.append(wire.CreateMessage("assistant", said.assistant))
         return told
 
     def forget(self) -> None:

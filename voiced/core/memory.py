@@ -13,6 +13,7 @@ class Said:
     own: str
     """The profile that alone is told of it; empty: all that share."""
     user: str
+    """Empty where it was not transcribed."""
     assistant: str
     """As far as it was heard."""
 
