@@ -50,6 +50,11 @@ def texts(home: Home, session: int) -> list[str]:
     return [content["text"] for item in items for content in item["content"]]
 
 
+def last_state(history: list[tuple[str, str]]) -> dict[str, Any]:
+    states = [{**json.loads(payload), "since": ""} for topic, payload in history if topic == "state"]
+    return states[-1]
+
+
 async def until_listening(home: Home) -> None:
     await home.diary.until(lambda _: home.states()[-1] == "listening")
 
@@ -99,6 +104,8 @@ async def test_what_was_said_is_sent_again_and_answered_once(turns: str, at: str
         assert (len(home.simulator.sessions), answers(home), home.speaker.chimes) == (2, 2, 1)
         assert home.daemon.lost_samples == 0
         check_frames("ga" if provider == "azure" else "preview", home.simulator.sessions[1])
+        died = next(n for n, (topic, _) in enumerate(home.diary.history) if topic == "event/error")
+        assert last_state(home.diary.history[:died]) != last_state(home.diary.history[:died:-1])  # no news for others
 
 
 async def test_whoever_is_still_speaking_just_goes_on() -> None:

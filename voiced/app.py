@@ -17,9 +17,7 @@ from voiced.config import Config
 from voiced.core import conversation as mind
 from voiced.core import renewing
 from voiced.core.doubting import is_doubtful
-from voiced.core.effects import TakeOver
 from voiced.core.frames import FRAME, MICROPHONE_RATE, Frame, seconds
-from voiced.core.freshness import Freshness
 from voiced.core.mqtt import commands, payloads
 from voiced.core.nearness import Nearness, role
 from voiced.core.playout import Drained as PlayoutDrained
@@ -149,8 +147,6 @@ class Daemon:
             answer_s=parts.service.limits.answer_s,
         )
         self._state: State = Idle()
-        self._freshness = Freshness()
-        self._successor_opened: tuple[float, float | None] = (0.0, None)
         self.frames = 0
         self._resting = asyncio.Event()
         self._resting.set()
@@ -289,8 +285,7 @@ class Daemon:
             return news
         if talk.successor is not None and session == talk.successor.number:
             if isinstance(news, SessionReady):
-                self._hands.successor_is_ready(news.model)
-                self._successor_opened = (self._clock(), news.lasts_s)
+                self._hands.successor_is_ready(news, self._clock())
             return renewing.told(news)
         # Who is near does not depend on the session.
         return news if isinstance(news, Near) and talk.first <= session < talk.session else None
@@ -307,7 +302,7 @@ class Daemon:
                 self._sessions.prepare(deployment(self._config, word), idle=isinstance(self._state, Idle))
             case Started():
                 if (waited_s := self._scribe.sounded()) is not None:
-                    self._freshness.waited(waited_s)
+                    self._hands.freshness.waited(waited_s)
             case PlayoutDrained():
                 if not self._speaker.busy:  # more may have been queued since
                     self._step(Drained())
@@ -316,8 +311,8 @@ class Daemon:
 
     async def _next(self) -> tuple[int | None, News]:
         moments = [moment for moment in (deadline(self._state), self._scribe.due()) if moment is not None]
-        if not isinstance(self._state, Idle) and self._clock() < self._freshness.stale_at < math.inf:
-            moments.append(self._freshness.stale_at)
+        if not isinstance(self._state, Idle) and self._clock() < self._hands.freshness.stale_at < math.inf:
+            moments.append(self._hands.freshness.stale_at)
         try:
             async with asyncio.timeout(max(0.0, min(moments) - self._clock()) if moments else None):
                 news = await self._news.get()
@@ -348,8 +343,7 @@ class Daemon:
         now, before = self._clock(), self._state
         self._scribe.before(event, now, idle=isinstance(before, Idle))
         if isinstance(event, SessionReady):
-            self._freshness.begin(now, event.lasts_s)
-            self._hands.session_is_ready(event.model)
+            self._hands.session_is_ready(event, now)
         elif isinstance(event, wire.ServiceProblem) and not harmless(event):
             self._reports.error(event.code or event.type, event.message)
         self._state, effects = mind.step(before, event, now, self._rules)
@@ -358,8 +352,6 @@ class Daemon:
         if _conversation(self._state) not in {None, _conversation(before)}:
             self._begin_to_look(event.wake.end if isinstance(event, Woken) else None)
         for effect in effects:
-            if isinstance(effect, TakeOver):
-                self._freshness.begin(*self._successor_opened)
             self._hands.do(effect)
         self._scribe.after(event, self._state)
         if isinstance(event, wire.SpeechStarted) and is_doubtful(event, self._state):
@@ -376,7 +368,7 @@ class Daemon:
             before,
             spent=self.spending.is_spent(event, self._state),
             full_duplex=self._parts.echo.full_duplex,
-            renews=self._freshness.is_stale(self._clock()) and self.spending.refusal() is None,
+            renews=self._hands.freshness.is_stale(self._clock()) and self.spending.refusal() is None,
             all_written=self._scribe.all_written,
         )
         if self._rules != before:

@@ -28,10 +28,12 @@ from voiced.core.effects import (
     TakeOver,
 )
 from voiced.core.frames import MICROPHONE_RATE
+from voiced.core.freshness import Freshness
 from voiced.core.profiles import chimes, persona_at_first, session_settings
 from voiced.core.realtime.codec import Dialect
 from voiced.core.realtime.events import SpeechStarted
 from voiced.core.realtime.settings import SessionSettings
+from voiced.core.states import SessionReady
 from voiced.core.uplink import Uplink
 from voiced.errors import CommandError
 from voiced.line import Sessions
@@ -85,7 +87,9 @@ class Hands:
         self._is_told = False
         self._opening = OpenSession(0, "default")
         self._sounding = ""
-        self._successor: tuple[str | None] | None = None
+        self._successor: tuple[SessionReady, float] | None = None
+        self.freshness = Freshness()
+        """Whether the session going on should be replaced."""
         self._profile = persona_at_first(config)
         self._voice = (self._profile, config.profiles[self._profile].voice_name)
         self.reason: str | None = None
@@ -130,10 +134,11 @@ class Hands:
         if chimes(self._config, self._profile):
             self._speaker.chime(chime(kind))
 
-    def session_is_ready(self, model: str | None) -> None:
-        """Tell the new session what was said before, and others that there is one."""
+    def session_is_ready(self, ready: SessionReady, opened: float) -> None:
+        """Tell the new session, which was opened at that time, what was said before, and others that there is one."""
         self._is_open = True
-        self._spending.ready(model)
+        self.freshness.begin(opened, ready.lasts_s)
+        self._spending.ready(ready.model)
         self._reports.service_is_open(self._service.refusals)
         if not self._is_told:
             self._is_told = True
@@ -142,9 +147,9 @@ class Hands:
             self._sessions.send(told)
         self._sessions.begin()
 
-    def successor_is_ready(self, model: str | None) -> None:
-        """Remember that the session beside the one going on could take its place."""
-        self._successor = (model,)
+    def successor_is_ready(self, ready: SessionReady, opened: float) -> None:
+        """Remember that the session beside the one going on could take its place, and when it was opened."""
+        self._successor = ready, opened
 
     def _write(self, effect: BeginTurn | EndTurn | Accept | Refuse) -> None:
         match effect:

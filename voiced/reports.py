@@ -343,5 +343,5 @@ def visible(state: states.State) -> tuple[str, int, int, str]:
     """Return what other systems see of a state: while it is the same, there is no news."""
     if isinstance(state, states.Idle):
         return "Idle", 0, 0, ""
-    shown = state.answer if isinstance(state, states.Paused) else state
-    return type(shown).__name__, state.talk.session, state.talk.turn, state.talk.source
+    shown = states.going_on(state)
+    return type(shown).__name__, state.talk.first, state.talk.turn, state.talk.source
