@@ -18,7 +18,7 @@ from tests.lab.lab import ROOM, Act, Lab
 from tests.recordings import NOTES, SOUNDS, load, noise
 from voiced.core.frames import MICROPHONE_RATE
 
-STATES = ("Idle", "Listening", "Hearing", "Processing", "Responding")
+STATES = ("Idle", "Listening", "Hearing", "Processing", "Responding", "Finishing")
 
 
 def _stopped(state: str) -> Act:
