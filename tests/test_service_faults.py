@@ -1,6 +1,7 @@
 """The line to the service when it is refused, cannot be reached, or is cut: one sentence each."""
 
 import asyncio
+import errno
 import socket
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -138,6 +139,8 @@ async def test_names_that_cannot_be_found() -> None:
     where = endpoint(RealtimeConfig(provider="openai"))
     assert "DNS" in str(unreachable(where, socket.gaierror(-2, "Name or service not known"), 1))
     assert "No route" in str(unreachable(where, OSError(113, "No route to host"), 1))
+    of_asyncio = OSError(errno.ENETUNREACH, "Connect call failed ('2001:db8::1', 443, 0, 0)")
+    assert "(Network is unreachable)" in str(unreachable(where, of_asyncio, 1))
 
 
 @pytest.mark.parametrize(

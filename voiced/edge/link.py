@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import re
 import socket
 import ssl
@@ -394,5 +395,7 @@ def unreachable(endpoint: Endpoint, exc: Exception, waited_s: float) -> ServiceE
                 f"{host} hung up while the connection was made; check scheme and port of the address, and the network."
             )
         case OSError():
-            return ServiceError(f"{host} cannot be reached ({exc.strerror or exc}); check the network.")
+            # asyncio puts the address where the reason was
+            why = os.strerror(exc.errno) if exc.errno is not None and exc.errno > 0 else exc.strerror or exc
+            return ServiceError(f"{host} cannot be reached ({why}); check the network.")
     raise AssertionError(exc)
