@@ -420,11 +420,21 @@ async def test_it_keeps_its_place_in_the_queue_and_only_the_next_is_loaded() -> 
         media.let.set()
         await home.diary.until(lambda diary: len(diary.answers) == 4)
         assert [answer["action"] for answer in answers(home)] == ["ping", "announce", "announce", "announce"]
-        _, first, second, third = answers(home)
+        _, first, third, second = answers(home)  # the last is known to be missing while the one before it is heard
         assert first["result"] == {"outcome": "finished"}
         assert isinstance(second["result"], dict)
         assert second["result"]["text"] == "Second."
         assert third["error"] == {"code": "not_found", "message": "there is no file /missing.wav"}
+
+
+async def test_what_cannot_be_loaded_is_told_at_once_whatever_is_going_on() -> None:
+    media = SlowMedia()
+    media.let.set()
+    async with at_home(speaker=InstantSpeaker(holds=True), media=media) as home:
+        send(home, "say", text="A long story.")
+        await home.diary.until(lambda _: home.states()[-1:] == ["responding"] and home.speaker.busy)
+        refused = await home.command("command/announce", json.dumps({"media": "/missing.wav"}))
+        assert (refused["error"]["code"], home.states()[-1]) == ("not_found", "responding")
 
 
 async def test_stop_and_a_wake_word_cut_it() -> None:

@@ -272,6 +272,20 @@ async def test_a_transcript_that_fails_is_made_good_by_the_model() -> None:
         assert (await answer(home))["result"] == result
 
 
+async def test_who_goes_on_is_heard_to_the_end() -> None:
+    """What they said first has no transcript, so the model is asked; then they say more, and that is written down."""
+    turns = (
+        Turn(user="Well...", assistant="", transcription="failed", transcription_delay_ms=0, think_ms=20_000),
+        Turn(user="No.", assistant="", transcription_delay_ms=0),
+    )
+    async with at_home(Scenario(turns=turns, pace=0), writing()) as home:
+        await asked(home)
+        home.speak(wake=False)
+        await home.simulator.sessions[0].wait_for("response.created", count=2)
+        home.speak(wake=False)
+        assert (await answer(home))["result"]["answer"] == "no"
+
+
 async def test_what_was_not_expected_comes_back_as_it_was_said() -> None:
     async with at_home(heard("Bananas.", transcription_delay_ms=0), writing()) as home:
         await asked(home)
@@ -317,7 +331,7 @@ async def test_stop_and_a_wake_word_end_the_question() -> None:
         assert {code["code"] for code in codes} == {None, "interrupted"}
         await home.until_idle()
         await asked(home)
-        home.speak()
+        home.say("hey_jarvis")
         assert (await answer(home, 3))["error"]["code"] == "interrupted"
         await home.until_told("started", "event/session", 3)  # one that answers
 

@@ -76,16 +76,17 @@ class Announcer:
             load = self._load(first)
             if load is not None and not load.done():
                 return
-            if self._is_busy and not first.interrupt:
+            fault = load.exception() if load is not None else None
+            if self._is_busy and not first.interrupt and fault is None:
                 return
             self._waiting.next()
             self._loads.pop(id(first), None)
-            if load is None:
-                self._say(first)
-            elif (refusal := load.exception()) is None:
+            if fault is not None:
+                self._refuse(first, fault)
+            elif load is not None:
                 self._play(first, load.result())
             else:
-                self._refuse(first, refusal)
+                self._say(first)
 
     def _load(self, command: commands.Announce) -> asyncio.Task[Samples] | None:
         if command.media is None:

@@ -38,7 +38,8 @@ def answering(state: Active, event: Event, now: float, rules: Rules) -> Step | N
     match event:
         case wire.SpeechStopped() if isinstance(state, Hearing) and not state.held:
             if state.talk.profile in rules.written:
-                return Processing(state.talk, now + WRITTEN_S), ()
+                question = replace(question, left_to_model=False)  # what it was asked before is not the whole any more
+                return Processing(replace(state.talk, question=question), now + WRITTEN_S), ()
             return _left_to_model(state.talk, question, now, rules)
         case wire.InputTranscript(text=text):
             return _heard(state, replace(question, said=f"{question.said} {text}".strip()))
