@@ -13,6 +13,7 @@ from voiced.config import HistoryConfig, MqttConfig
 from voiced.core import turnview
 from voiced.core.history import LONGEST, History
 from voiced.core.mqtt.payloads import Assistant, Cause, Timeline, Turn, User
+from voiced.messaging import about
 
 
 def turn(number: int = 1, *, said: str | None = "Why?", answer: str | None = "Because.", **more: Any) -> Turn:
@@ -98,6 +99,12 @@ async def test_the_daemon_answers_with_its_last_turns_and_their_time_lines(
         assert "twenty past nine" not in json.dumps(past.values)
 
 
+def test_info_says_whether_turns_can_be_asked_for() -> None:
+    assert "turns" in about(config_for_tests()).features
+    bare = config_for_tests(history=HistoryConfig(turns=0), mqtt=MqttConfig(host="127.0.0.1", transcripts="off"))
+    assert not {"turns", "transcripts", "live_transcript"} & set(about(bare).features)
+
+
 class Elements(HTMLParser):
     """What a page is made of."""
 
@@ -143,6 +150,8 @@ def test_a_turn_is_a_few_lines_and_what_did_not_happen_is_not_in_them() -> None:
         "    user: Why?",
         "    assistant: Because.",
     ]
+    waited = turn(said=None, answer=None, timeline_ms=Timeline(called=0, ready=300, began=100, said=900, over=15_900))
+    assert turnview.lines(waited)[1:] == ["    connect 300 ms, speech 800 ms, unanswered 15000 ms"]
     typed = turn(said=None, answer=None, cost=0.25, timeline_ms=Timeline(began=0, answered=500, over=900))
     assert turnview.lines(typed) == [
         "2026-11-26 12:00:01  s-1  finished  0.2500 USD",

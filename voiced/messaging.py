@@ -109,6 +109,11 @@ def about(config: Config) -> payloads.Info:
             "follow_up",
             "wake_barge_in",
             "near_misses",
+            "push_to_talk",
+            "ask_question",
+            "media",
+            *(("turns",) if config.history.turns else ()),
+            *(("live_transcript",) if config.mqtt.live_transcript else ()),
             *(("transcripts",) if config.mqtt.transcripts != "off" else ()),
         ),
     )

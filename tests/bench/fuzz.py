@@ -67,7 +67,7 @@ def payloads(dice: random.Random) -> Iterator[tuple[str, bytes]]:
         *(f"set/{name}" for name in SETTINGS),
         *("set", "get", "command", "command/nothing", "set/nothing", "command/\u2603", "command/self_test2"),
     ]
-    keys = ["text", "interrupt", "timeout_s", "profile", "instructions", "topics", "action", *SETTINGS]
+    keys = sorted({"action", "topics", *SETTINGS, *(key for action in ACTIONS for key in action.keys)})
     while True:
         for topic in topics:
             match dice.randrange(8):

@@ -17,6 +17,7 @@ PARTS = {
     "service": "until the answer came",
     "playout": "until it was heard",
     "answer": "the answer",
+    "unanswered": "no answer came",
 }
 """The parts of a turn in their order, and what they mean."""
 
@@ -44,6 +45,7 @@ def spans(turn: Turn) -> list[Span]:
         (times.began if times.said is None else times.said, times.answered),
         (times.answered, times.sounded),
         (times.answered if times.sounded is None else times.sounded, times.over),
+        (times.said, times.over) if times.answered is None else (None, None),
     )
     return [
         Span(name, begin, end)
@@ -132,7 +134,7 @@ _PAGE = """<!DOCTYPE html>
 <title>{title}</title>
 <style>
 :root {{ color-scheme: light dark; --connect: #8a8a8a; --speech: #2f7ed8; --service: #d9822b; --playout: #b04a8f;
-  --answer: #3a9d5d; }}
+  --answer: #3a9d5d; --unanswered: #c33; }}
 body {{ font: 15px/1.4 system-ui, sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em; }}
 h2 {{ font-size: 1em; margin: 0; }} small {{ font-weight: normal; opacity: .7; }}
 article {{ border-top: 1px solid #8886; padding: 1em 0; }} p {{ margin: .3em 0; }}
@@ -141,12 +143,13 @@ ul {{ list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: 1.2em; 
 li {{ border-left: .8em solid; padding-left: .4em; }}
 th, td {{ text-align: right; padding: .1em .8em; }} th:first-child, td:first-child {{ text-align: left; }}
 .user::before {{ content: "“"; }} .user::after {{ content: "”"; }} .user {{ font-style: italic; }}
-.fault {{ color: #c33; }}
+.fault {{ color: var(--unanswered); }}
 rect.connect {{ fill: var(--connect); }} li.connect {{ border-color: var(--connect); }}
 rect.speech {{ fill: var(--speech); }} li.speech {{ border-color: var(--speech); }}
 rect.service {{ fill: var(--service); }} li.service {{ border-color: var(--service); }}
 rect.playout {{ fill: var(--playout); }} li.playout {{ border-color: var(--playout); }}
 rect.answer {{ fill: var(--answer); }} li.answer {{ border-color: var(--answer); }}
+rect.unanswered {{ fill: var(--unanswered); }} li.unanswered {{ border-color: var(--unanswered); }}
 </style>
 </head>
 <body>
