@@ -9,8 +9,9 @@ import pytest
 
 from tests.fakes import KeptClips, ScriptedEars
 from voiced.attention import MOST_WAITING, Attention, Heard
-from voiced.core.frames import FRAME, Frame
-from voiced.core.wake import NearMiss, Wake, WordRule
+from voiced.core.ears import Ears
+from voiced.core.frames import FRAME, STEP, Frame, Samples
+from voiced.core.wake import NearMiss, Wake, WakeRules, WordRule
 
 SILENCE = np.zeros(FRAME, np.int16)
 
@@ -91,6 +92,27 @@ async def test_while_all_is_quiet_the_loop_listens_alone_and_says_that_it_is_cal
         for frame in frames(4, start=24 * FRAME):
             attention.hear(frame)
         assert (len(ears.fed), calm) == (28, [True, False, True])
+
+
+async def test_what_waits_to_be_scored_does_not_wait_for_more_sound() -> None:
+    """When the gate opens there are two seconds to catch up with, bite by bite."""
+    speech = np.full(FRAME, 1000, np.int16)
+    scored = list[int]()
+
+    def score(samples: Samples) -> list[tuple[float, ...]]:
+        scored.extend(range(len(samples) // STEP))
+        return [(0.0,)] * (len(samples) // STEP)
+
+    rules = WakeRules((WordRule("a", 0.5),))
+    ears = Ears(speech=lambda samples: bool(samples.any()), score=score, forget=scored.clear, rules=rules)
+    async with Attention(ears, post=lambda _: None, clips=None, words=["a"]) as attention:
+        for frame in frames(200):
+            attention.hear(frame)
+        await attention.settled()
+        for start in range(200, 204):
+            attention.hear(Frame(start * FRAME, speech))
+        await attention.settled()
+        assert (ears.open, ears.waiting, len(scored)) == (True, False, 26)
 
 
 async def test_the_loop_keeps_its_hands_off_ears_that_are_at_work() -> None:

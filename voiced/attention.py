@@ -114,7 +114,7 @@ class Attention:
     async def settled(self) -> None:
         """Wait until the ears have heard all there was and what they said is posted."""
         done = asyncio.Event()
-        self._send(lambda: self._tell(done.set))
+        self._send(lambda: self._settle(done.set))
         await done.wait()
         if self._failed is not None:
             raise self._failed
@@ -178,6 +178,11 @@ class Attention:
         """Score what waits since the gate opened, bite by bite, so that the loop gets its turn, until more comes."""
         while self._ears.waiting and self._work.empty():
             self._feed(())
+
+    def _settle(self, told: Callable[[], None]) -> None:
+        while self._ears.waiting and self._failed is None and not self._closing:
+            self._feed(())
+        self._tell(told)
 
     def _remember(
         self, evidence: Evidence, frames: Sequence[Frame], wake: Wake | None, misses: Sequence[NearMiss]
