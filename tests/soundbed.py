@@ -198,8 +198,11 @@ class SoundBed:
             player.wait()
 
     @contextmanager
-    def start_playing(self, samples: Samples, rate: int, latency_ms: int = 50) -> Iterator[subprocess.Popen[bytes]]:
-        """Begin to say this into the microphone; leaving the context breaks it off."""
+    def start_playing(self, samples: Samples, rate: int, latency_ms: int = 200) -> Iterator[subprocess.Popen[bytes]]:
+        """Begin to say this into the microphone; leaving the context breaks it off.
+
+        With less latency a busy machine lets the player run dry, which looks like a microphone that loses sound.
+        """
         path = self.directory / f"said-{time.monotonic_ns()}.raw"
         path.write_bytes(samples.astype("<i2").tobytes())
         command = self.microphone.command(

@@ -83,14 +83,17 @@ def test_a_speaker_that_slips_is_found_again_at_once() -> None:
     assert after[-1].full_duplex
 
 
-def test_a_slip_that_nobody_told_is_no_person() -> None:
+@pytest.mark.parametrize("blocks", [1, 2, 4])
+@pytest.mark.parametrize("at_s", [3, 5, 7])
+def test_a_slip_that_nobody_told_is_no_person(at_s: int, blocks: int) -> None:
     scene = Scene()
     scene.rest(2)
     scene.play(cut(ANSWER))
-    scene.play(cut(ANSWER[: 5 * SERVICE_RATE]))
-    scene.play([None, None])
-    after = scene.play(cut(ANSWER[5 * SERVICE_RATE :]))
+    scene.play(cut(ANSWER[: at_s * SERVICE_RATE]))
+    scene.play([None] * blocks)
+    after = scene.play(cut(ANSWER[at_s * SERVICE_RATE :]))
     assert max(moment.near_speech_s for moment in after) < ENOUGH_S
+    assert level_db(after[50:]) - level_db(after[50:], cleaned=True) > 20
     scene.say(PERSON, ECHO_DB, in_s=0.2)
     assert max(moment.near_speech_s for moment in scene.play(cut(ANSWER))) >= ENOUGH_S
 

@@ -54,6 +54,8 @@ def _run(options: argparse.Namespace) -> int:
 
     config = _config(options)
     console.log(config.log.level)
+    # Whoever feeds the speaker waits for the interpreter at every step; of the usual 5 ms a few let it run dry.
+    sys.setswitchinterval(0.001)
 
     async def run() -> None:
         supervisor = Supervisor.from_environment(os.environ, os.getpid())

@@ -388,7 +388,7 @@ async def _converse(rig: Rig, figures: Figures, number: int) -> None:
     said = np.concatenate([_spoken(SAID), noise(0.2, seed=number)])
     ear, mouth = rig.microphone.end, rig.speaker.end
     sessions = len(rig.simulator.sessions)
-    with rig.bed.start_playing(said, MICROPHONE_RATE, latency_ms=200):  # a player that runs dry is none of ours
+    with rig.bed.start_playing(said, MICROPHONE_RATE):
         try:
             session = await rig.simulator.session(sessions)
         except TimeoutError:

@@ -13,6 +13,7 @@ within a few tenths of a second how they lie.
 
 import math
 from collections import deque
+from copy import deepcopy
 
 import numpy as np
 
@@ -47,6 +48,14 @@ _UNSURE = 50
 """Frames of sound after which the place is believed even if nothing confirmed it."""
 _POOR = 50
 """Frames in a row that leave most of the echo, before another delay is looked for."""
+_GOOD = 25
+"""Frames without most of the echo, after which most of it in one is strange: somebody speaks, or it slipped."""
+_DOUBT = 16
+"""Frames after which it is somebody, even if nothing tells where the echo is."""
+_ENOUGH = 0.25
+"""Share of the sound's power that the echo should have, if sound may be an echo that slipped."""
+_SLIPPED = 16
+"""Samples (1 ms) by which it must have slipped."""
 _MOVED = 64
 """Samples (4 ms) by which a delay must differ to be another one."""
 
@@ -73,7 +82,10 @@ class LinearCanceller:
         self._sound_end = -math.inf
         """Place on the tape behind the last sound that is not silence."""
         self._is_active = self._is_sure = self._has_slipped = False
-        self._frames = self._poor = 0
+        self._frames = self._poor = self._good = self._doubt = 0
+        self._slips = 0
+        self._known = self._filter
+        """As it was when doubt began; what it learns meanwhile holds unless the echo slipped."""
         self._reference: Floats | None = None
 
     @property
@@ -85,6 +97,16 @@ class LinearCanceller:
     def reference(self) -> Floats | None:
         """What was played at the time of the last frame, 16 kHz, full scale being 1; ``None`` while not sure."""
         return self._reference
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether what is heard may be the speaker, at another time than before: that is being looked into."""
+        return self._doubt > 0
+
+    @property
+    def slips(self) -> int:
+        """How often it was."""
+        return self._slips
 
     @property
     def delay_s(self) -> float | None:
@@ -150,9 +172,12 @@ class LinearCanceller:
         else:
             if not self._is_sure:
                 self._confirm(frame)
+            elif self._doubt:
+                self._look_into(frame)
             cleaned = self._cancel(frame.start, microphone, learn=self._is_sure)
             self._follow(frame)
         kept = self._loss.choose(microphone, cleaned)
+        self._wonder(microphone, cleaned)
         if kept is microphone:
             return frame
         samples: Samples = np.clip(np.rint(kept * np.float32(32_768)), -32_768, 32_767).astype(np.int16)
@@ -200,7 +225,7 @@ class LinearCanceller:
         self._heard.clear()
         self._behind.clear()
         self._is_active = self._is_sure = False
-        self._frames = self._poor = 0
+        self._frames = self._poor = self._good = self._doubt = 0
 
     def _resume(self, frame: Frame, *, is_gap: bool) -> None:
         """There is sound again after none: what the filter looks back on is on the tape."""
@@ -237,6 +262,26 @@ class LinearCanceller:
             found = self._look(frame, self._filter.response)
             if found is not None:
                 self._move(float(found.samples), frame.start)
+
+    def _wonder(self, microphone: Floats, cleaned: Floats) -> None:
+        """Begin to look for the echo elsewhere where all of it is there of a sudden: a server may have stalled."""
+        echo = microphone - cleaned
+        if not self._loss.is_poor:
+            self._good += 1
+        elif self._is_sure and self._good >= _GOOD and float(echo @ echo) > _ENOUGH * float(microphone @ microphone):
+            self._good, self._doubt = 0, 1
+            self._known = deepcopy(self._filter)
+            self._finder.restart()
+            self._heard.clear()
+
+    def _look_into(self, frame: Frame) -> None:
+        found = None if self._doubt % _RELOOK else self._look(frame, self._known.response)
+        self._doubt = 0 if found is not None or self._doubt >= _DOUBT else self._doubt + 1
+        assert self._lag is not None  # noqa: S101 - asked for where the delay is known only
+        if found is not None and abs(found.samples - self._lag) > _SLIPPED:
+            self._slips += 1
+            self._filter = self._known
+            self._move(float(found.samples), frame.start)
 
     def _move(self, lag: float, position: int) -> None:
         self._lag = lag

@@ -72,8 +72,8 @@ class EchoControl:
 
     @property
     def near_speech_s(self) -> float:
-        """Seconds of a person's speech within the last 0.6 s."""
-        return self._evidence.near_speech_s
+        """Seconds of a person's speech within the last 0.6 s; none while it may be the speaker's after all."""
+        return 0.0 if self._canceller.is_doubtful else self._evidence.near_speech_s
 
     @property
     def health(self) -> EchoHealth:
@@ -91,7 +91,10 @@ class EchoControl:
 
     def clean(self, frame: Frame) -> Frame:
         """Return ``frame`` without the speaker's sound; the very frame while none plays."""
+        slips = self._canceller.slips
         cleaned = self._canceller.clean(frame)
+        if self._canceller.slips > slips:
+            self._evidence.forget()
         if not self._sounding.at(frame.end):
             if self._sounds:
                 self._rest()
