@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidMessage, InvalidStatus
 
 from tests.simulated import check_frames, client, samples, silence, spoken
@@ -400,3 +400,31 @@ async def test_it_knows_nothing_of_the_daemon() -> None:
     output, _ = await process.communicate()
     for other in ("core", "edge", "app", "config"):
         assert f"'voiced.{other}" not in output.decode()
+
+
+@pytest.mark.parametrize("where", ["turn", "connection"])
+async def test_a_network_that_swallows_everything_answers_no_ping_and_hangs_up_on_nobody(where: str) -> None:
+    vanish = {"kind": "vanish", "after_ms": 100}
+    wanted = scenario(vanish) if where == "turn" else scenario(connections=[{"ends": vanish}])
+    async with Simulator(wanted) as simulator, client(simulator) as talker:
+        await talker.event("session.created")
+        if where == "turn":
+            await talker.send("response.create")
+        async with asyncio.timeout(10):
+            while await answers_a_ping(talker.socket):
+                pass
+        told = len(talker.events)
+        await talker.send("conversation.item.delete", item_id="item_none")
+        assert not await answers_a_ping(talker.socket)
+        assert (len(talker.events), talker.socket.close_code) == (told, None)
+        talker.socket.transport.abort()
+        assert (await simulator.sessions[0].wait_closed())[0] == 1006
+
+
+async def answers_a_ping(socket: ClientConnection) -> bool:
+    try:
+        async with asyncio.timeout(0.5):  # for what never comes
+            await (await socket.ping())
+    except TimeoutError:
+        return False
+    return True

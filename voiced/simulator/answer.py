@@ -25,6 +25,7 @@ from voiced.simulator.scenario import (
     Silence,
     Stall,
     ToolCall,
+    Vanish,
 )
 from voiced.simulator.shapes import RATE
 
@@ -308,7 +309,7 @@ class Answer:
         match fault:
             case Incomplete():
                 raise _Cut("incomplete", fault.reason)
-            case Abort() | Close() | Expire():
+            case Abort() | Close() | Expire() | Vanish():
                 await self._wire.end(fault)
                 await self._cancelled.wait()
             case Stall():

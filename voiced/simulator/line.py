@@ -7,13 +7,12 @@ import string
 from collections.abc import Callable
 from typing import Any, Literal
 
-from websockets.asyncio.server import ServerConnection
-
 from voiced.simulator.checks import Wrong
 from voiced.simulator.conversation import Conversation, Item, Part
 from voiced.simulator.dialect import Dialect, Json, Response
 from voiced.simulator.recording import Recording, ServerFrame
-from voiced.simulator.scenario import Abort, Close, End, Expire, Scenario
+from voiced.simulator.scenario import Abort, Close, End, Expire, Scenario, Vanish
+from voiced.simulator.socket import Socket
 
 _LETTERS = string.ascii_letters + string.digits
 _OBFUSCATED = ("response.output_text.delta", "response.output_audio_transcript.delta")
@@ -24,7 +23,7 @@ class Line:
 
     def __init__(
         self,
-        socket: ServerConnection,
+        socket: Socket,
         dialect: Dialect,
         recording: Recording,
         scenario: Scenario,
@@ -112,6 +111,8 @@ class Line:
                 self._socket.transport.abort()
             case Close():
                 await self._socket.close(how.code, how.reason)
+            case Vanish():
+                self._socket.vanish()
             case Expire():
                 message = f"Your session hit the maximum duration of {self.scenario.session_minutes:g} minutes."
                 expired = Wrong("session_expired", message)

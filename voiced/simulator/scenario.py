@@ -86,6 +86,13 @@ class Expire(_Part):
     after_ms: Milliseconds = 0
 
 
+class Vanish(_Part):
+    """From now on the network swallows everything, both ways: no answer, no pong, and nobody hangs up."""
+
+    kind: Literal["vanish"]
+    after_ms: Milliseconds = 0
+
+
 class ErrorEvent(_Part):
     """An ``error`` event comes in place of an answer."""
 
@@ -96,11 +103,11 @@ class ErrorEvent(_Part):
 
 
 AnswerFault: TypeAlias = Annotated[
-    Failed | Incomplete | Stall | Silence | Abort | Close | Expire | ErrorEvent, Field(discriminator="kind")
+    Failed | Incomplete | Stall | Silence | Abort | Close | Expire | Vanish | ErrorEvent, Field(discriminator="kind")
 ]
 """What goes wrong with an answer; ``after_ms`` counts milliseconds of its sound."""
 
-End: TypeAlias = Annotated[Abort | Close | Expire, Field(discriminator="kind")]
+End: TypeAlias = Annotated[Abort | Close | Expire | Vanish, Field(discriminator="kind")]
 """How a connection ends by itself; ``after_ms`` counts from ``session.created``, or from ``ends_at``."""
 
 

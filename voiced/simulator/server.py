@@ -19,6 +19,7 @@ from voiced.simulator.recording import Recording, Watch
 from voiced.simulator.scenario import Connection, Refusal, Scenario, load_scenario
 from voiced.simulator.script import Script
 from voiced.simulator.session import Session, Stage
+from voiced.simulator.socket import Socket
 from voiced.simulator.speech import Voice
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class Attempt:
     outcome: str
 
 
-class _Socket(ServerConnection):
+class _Socket(Socket):
     """A connection that remembers how it was let in."""
 
     admission: Admission

@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from voiced.simulator import schema
@@ -27,6 +26,7 @@ from voiced.simulator.replies import Replies
 from voiced.simulator.scenario import Connection, Expire, Refusal, Scenario
 from voiced.simulator.script import Script
 from voiced.simulator.settings import Settings
+from voiced.simulator.socket import Socket
 from voiced.simulator.speech import Voice
 
 
@@ -44,7 +44,7 @@ class Session:
 
     def __init__(
         self,
-        socket: ServerConnection,
+        socket: Socket,
         admission: Admission,
         connection: Connection,
         recording: Recording,
