@@ -313,7 +313,7 @@ async def test_without_recording_nothing_grows() -> None:
             assert (recording.client_frames, recording.server_frames, len(recording.received_pcm)) == ([], [], 0)
         await recording.wait_closed()
     assert simulator.sessions == []
-    assert any(line.startswith("< response.done") for _, line in lines)
+    assert any(line.startswith("< response.done  $0.0") for _, line in lines)
     assert lines[-1] == (0, "closed 1000")
 
 
