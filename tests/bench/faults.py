@@ -52,6 +52,7 @@ async def _measure(chosen: list[Fault]) -> dict[str, Any]:
     return {
         "faults": len(outcomes),
         "recovered": sum(one.recovered for one in outcomes),
+        "not_tried": [one.name for one in outcomes if one.lost.startswith("not tried")],
         "unreported_losses": sum(one.unreported for one in outcomes),
         "not_recovered": {one.name: one.trouble for one in outcomes if not one.recovered},
         "detected_s_worst": max((one.detected_s for one in outcomes if one.detected_s is not None), default=None),
