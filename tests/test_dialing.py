@@ -278,6 +278,32 @@ async def test_one_that_nobody_uses_or_that_is_gone_is_no_trouble() -> None:
     await line.prepare()  # nobody is there any more
 
 
+async def test_one_that_is_dead_without_a_word_is_given_up_soon() -> None:
+    silent: list[asyncio.StreamWriter] = []
+
+    async def visit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not silent:
+            silent.append(writer)  # whatever comes is swallowed
+            return
+        to_us, to_them = await asyncio.open_connection("127.0.0.1", simulator.port)
+        await asyncio.wait([asyncio.create_task(carry(reader, to_them)), asyncio.create_task(carry(to_us, writer))])
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while some := await reader.read(65_536):
+            writer.write(some)
+        writer.close()
+
+    async with Simulator(scenario()) as simulator, await asyncio.start_server(visit, "127.0.0.1", 0) as door:
+        line = service(f"ws://127.0.0.1:{door.sockets[0].getsockname()[1]}", patience=Patience(made_s=0.2))
+        await line.prepare()
+        while not silent:
+            await asyncio.sleep(0.01)
+        async with line.open(SETTINGS):
+            assert simulator.connections == 1
+        await line.close()
+        silent[0].close()
+
+
 async def test_a_rising_score_has_it_made_and_the_wake_uses_it() -> None:
     config = config_for_tests(
         realtime=RealtimeConfig(provider="azure", endpoint="https://r.example", prepare_at=0.5),
@@ -285,7 +311,7 @@ async def test_a_rising_score_has_it_made_and_the_wake_uses_it() -> None:
     async with at_home(config=config, environment=KEYS, as_cloud=True) as home:
         await home.microphone.all_heard()
         limit = next(iter(home.ears.words)).threshold
-        home.ears.scores = (0.51 * limit,)
+        home.ears.open, home.ears.scores = True, (0.51 * limit,)  # a score rises where there is a voice
         home.microphone.hear(SILENCE)
         async with asyncio.timeout(5):
             while not home.simulator.connections:
@@ -298,7 +324,7 @@ async def test_a_rising_score_has_it_made_and_the_wake_uses_it() -> None:
 
 async def test_without_a_wish_nothing_is_connected_beforehand() -> None:
     async with at_home() as home:
-        home.ears.scores = (1.0,)
+        home.ears.open, home.ears.scores = True, (1.0,)
         home.microphone.hear(SILENCE)
         await home.microphone.all_heard()
         home.speak()

@@ -47,6 +47,8 @@ class Patience:
     """From our close to the end of the connection."""
     ready_s: float = 10.0
     """For so long a connection made beforehand waits to be used."""
+    made_s: float = 3.0
+    """For the upgrade over it; then it is taken to be dead, and another one is made."""
     quiet_s: float = 1.0
     """Without a byte for so long, the other side is asked whether it is there."""
     silent_s: float = 5.0
@@ -251,11 +253,7 @@ class Connector:
             raise unreachable(there, exc, self._patience.connect_s) from exc
 
     def _connect(
-        self,
-        there: Endpoint,
-        headers: Mapping[str, str],
-        tls: Resuming | None,
-        made: ClientConnection | None = None,
+        self, there: Endpoint, headers: Mapping[str, str], tls: Resuming | None, made: ClientConnection | None = None
     ) -> "_Connect":
         encryption: dict[str, Any] = {} if tls is None else {"ssl": tls}
         connecting = _Connect(
@@ -265,7 +263,7 @@ class Connector:
             compression=None,  # base64 of sound hardly shrinks
             max_size=MAX_MESSAGE,
             max_queue=256,
-            open_timeout=self._patience.connect_s,
+            open_timeout=self._patience.connect_s if made is None else self._patience.made_s,
             close_timeout=self._patience.close_s,
             ping_interval=None,  # the link asks sooner
             create_connection=_Connection,
