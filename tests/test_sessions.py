@@ -270,6 +270,19 @@ async def test_a_session_is_replaced_in_a_pause_before_its_time_is_over(provider
         assert answers(home) == number
 
 
+async def test_a_successor_that_dies_while_it_stands_by_is_not_taken_for_ready() -> None:
+    dies = Connection.model_validate({"ends": {**ABORT, "after_ms": 100}})
+    async with home_of(BRIEF.model_copy(update={"connections": (Connection(), dies)})) as home:
+        home.speak()
+        await home.until_told("finished")
+        await eventually(lambda: len(home.simulator.sessions) == 2 and home.simulator.sessions[1].closed is not None)
+        home.simulator.abort()
+        home.speak()
+        assert (await home.until_told("finished", count=2))["user"]["text"] == QUESTION.user
+        assert len(home.simulator.sessions) == 3
+        assert home.daemon.lost_samples == 0
+
+
 async def test_a_session_that_ends_while_somebody_speaks_is_replaced_all_the_same() -> None:
     expired = {"kind": "expire"}
     async with home_of(dying(STARTED, how=expired)) as home:

@@ -174,6 +174,7 @@ class Hands:
             case CloseSession():
                 self._close(effect)
             case OpenSuccessor(session, tries):
+                self._successor = None
                 self._sessions.open_successor(session, *self._settings(), tries=tries)
             case TakeOver():
                 self._take_over(effect)

@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from itertools import count
 from statistics import median
 from typing import Any
 
@@ -37,10 +38,10 @@ KILLS: tuple[tuple[int, str] | None, ...] = (
     (1001, "Your session hit the maximum duration of 60 minutes."),
 )
 KILLED = QUICK.model_copy(update={"pace": 10.0})
-LASTS_S = 14.0
-"""A conversation that nobody kills, and a little of what comes after it."""
-BRIEF = KILLED.model_copy(update={"session_minutes": 16 / 60})
-"""Sessions that are to be replaced after eight seconds, a turn or two."""
+LASTS_S = 12.0
+"""A conversation that nobody kills."""
+BRIEF = KILLED.model_copy(update={"session_minutes": 24 / 60})
+"""Sessions that are to be replaced after twelve seconds, in the second pause or the third."""
 
 
 class Speaker(InstantSpeaker):
@@ -122,15 +123,17 @@ class Tally:
     samples_lost: int = 0
     """Of 16 kHz, of what was answered."""
     waits: list[float] = field(default_factory=list)
+    """From the end of what was said to the first sound of its answer, in seconds."""
     sessions: int = 0
-    attempts: int = 0
+    kills: int = 0
 
     @property
     def dropped(self) -> int:
         return self.said - self.answered - self.reported
 
     def add(self, other: "Tally") -> None:
-        for name in ("conversations", "said", "answered", "reported", "doubled", "samples_lost", "sessions"):
+        counts = ("conversations", "said", "answered", "reported", "doubled", "samples_lost", "sessions", "kills")
+        for name in counts:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.waits += other.waits
 
@@ -253,7 +256,7 @@ async def converse(seed: int, *, naive: bool = False, kills: bool = True) -> Tal
     tally = Tally(conversations=1)
     async with a_room(KILLED, naive=naive) as room:
         home = room.home
-        killing = asyncio.create_task(_kill(home, dice)) if kills else None
+        killing = asyncio.create_task(_kill(home, dice, tally)) if kills else None
         try:
             if await ask(room, tally):
                 await asyncio.sleep(SETTLED_S)
@@ -267,44 +270,54 @@ async def converse(seed: int, *, naive: bool = False, kills: bool = True) -> Tal
     return tally
 
 
-async def _kill(home: Home, dice: np.random.Generator) -> None:
+async def _kill(home: Home, dice: np.random.Generator, tally: Tally) -> None:
     await asyncio.sleep(float(dice.uniform(0, LASTS_S)))
     how = KILLS[int(dice.integers(len(KILLS)))]
     await home.simulator.session(timeout_s=PATIENCE_S)
+    tally.kills += 1
     if how is None:
         home.simulator.abort()
     else:
         await home.simulator.close_sessions(*how)
 
 
-async def many(count: int, at_once: int, **how: Any) -> Tally:
-    """Hold so many conversations, some at a time."""
-    total, room = Tally(), asyncio.Semaphore(at_once)
+async def with_kills(wanted: int, at_once: int, *, naive: bool = False) -> Tally:
+    """Hold conversations, some at a time, until so many were killed; some are over before."""
+    total, seeds = Tally(), count()
 
-    async def one(seed: int) -> None:
-        async with room:
-            total.add(await converse(seed, **how))
+    async def go_on() -> None:
+        while total.kills < wanted:
+            total.add(await converse(next(seeds), naive=naive))
 
     async with asyncio.TaskGroup() as tasks:
-        for seed in range(count):
-            tasks.create_task(one(seed))
+        for _ in range(at_once):
+            tasks.create_task(go_on())
+    return total
+
+
+async def in_peace(conversations: int) -> Tally:
+    """Hold so many conversations at a time, and kill nothing."""
+    total = Tally()
+    for tally in await asyncio.gather(*(converse(seed, kills=False) for seed in range(conversations))):
+        total.add(tally)
     return total
 
 
 async def _measure(*, quick: bool) -> dict[str, Any]:
-    kills, at_once, rooms, each = (16, 16, 3, 1) if quick else (200, 8, 10, 5)
-    calm, *rolled = await asyncio.gather(many(8, 8, kills=False), *(roll_over(each) for _ in range(rooms)))
+    kills, at_once, rooms, each = (12, 14, 3, 1) if quick else (200, 10, 10, 5)
+    calm, *rolled = await asyncio.gather(in_peace(6), *(roll_over(each) for _ in range(rooms)))
     replaced = Tally()
     for tally in rolled:
         replaced.add(tally)
-    killed = await many(kills, at_once)
-    naive = await many(kills // 4, at_once, naive=True)
+    killed = await with_kills(kills, at_once)
+    naive = await with_kills(kills // 4, at_once // 2, naive=True)
     return {
         "rollovers": replaced.sessions,
         "samples_lost": replaced.samples_lost,
         "turns_lost": replaced.said - replaced.answered,
         "turns": replaced.said,
-        "kills": killed.conversations,
+        "kills": killed.kills,
+        "conversations": killed.conversations,
         "said": killed.said,
         "answered": killed.answered,
         "reported": killed.reported,
@@ -318,7 +331,7 @@ async def _measure(*, quick: bool) -> dict[str, Any]:
         "calm_answered_share": round(calm.answered / calm.said, 3),
         "calm_wait_s_median": round(median(calm.waits), 2),
         "calm_samples_lost": calm.samples_lost,
-        "naive_kills": naive.conversations,
+        "naive_kills": naive.kills,
         "naive_said": naive.said,
         "naive_answered": naive.answered,
         "naive_reported": naive.reported,
