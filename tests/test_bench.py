@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 KEYS = {
+    "sessions": {"rollovers", "samples_lost", "turns_lost", "kills", "answered", "reported", "dropped"},
     "outbox": {"turns", "arrived", "lost", "doubles", "kills"},
     "start": {"cpu_s", "wall_s", "rss_mb", "rss_breakdown_mb", "reference", "ratio_cpu"},
 }

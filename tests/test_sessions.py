@@ -12,6 +12,7 @@ from tests.fakes import InstantSpeaker, KeptLedger
 from tests.recordings import NOTES, SOUNDS, load, noise
 from tests.simulated import check_frames
 from tests.stories import QUICK, Home, at_home, config_for_tests, told
+from tests.test_budget import PRICES
 from voiced.config import BudgetConfig, ConversationConfig, RealtimeConfig
 from voiced.core.freshness import TURNS
 from voiced.profileconfig import ProfileConfig
@@ -238,6 +239,22 @@ async def test_all_that_sessions_of_one_conversation_cost_is_booked() -> None:
         await eventually(lambda: abs(ledger_uploaded(ledger) - uploaded) < 0.2)
         assert {entry.session for entry in ledger.entries} == {turn["session"]}
         assert ledger.book.totals.turns == 1
+
+
+async def test_what_a_conversation_may_cost_counts_over_all_its_sessions() -> None:
+    async with home_of(QUICK, prices=PRICES) as home:
+        home.speak()
+        cost = (await home.until_told("finished"))["cost"]
+    async with home_of(QUICK, prices=PRICES, budget={"usd_per_session": cost * 1.5}) as home:
+        home.speak()
+        await home.until_told("finished")
+        await until_listening(home)
+        home.simulator.abort()
+        await eventually(lambda: len(home.simulator.sessions) == 2)
+        home.speak(wake=False)
+        assert (await home.until_told("finished", count=2))["cost"] < cost * 1.5
+        await home.until_idle()
+        assert json.loads(home.diary.kept["state"])["reason"] == "budget"
 
 
 def ledger_uploaded(ledger: KeptLedger) -> float:

@@ -304,13 +304,17 @@ async def in_peace(conversations: int) -> Tally:
 
 
 async def _measure(*, quick: bool) -> dict[str, Any]:
-    kills, at_once, rooms, each = (12, 14, 3, 1) if quick else (200, 10, 10, 5)
-    calm, *rolled = await asyncio.gather(in_peace(6), *(roll_over(each) for _ in range(rooms)))
+    if quick:  # one conversation each, all at a time
+        calm, killed, naive, *rolled = await asyncio.gather(
+            in_peace(4), with_kills(1, 12), with_kills(1, 4, naive=True), *(roll_over(1) for _ in range(3))
+        )
+    else:
+        calm, *rolled = await asyncio.gather(in_peace(6), *(roll_over(5) for _ in range(10)))
+        killed = await with_kills(200, 10)
+        naive = await with_kills(50, 10, naive=True)
     replaced = Tally()
     for tally in rolled:
         replaced.add(tally)
-    killed = await with_kills(kills, at_once)
-    naive = await with_kills(kills // 4, at_once // 2, naive=True)
     return {
         "rollovers": replaced.sessions,
         "samples_lost": replaced.samples_lost,
