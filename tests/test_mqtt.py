@@ -229,8 +229,8 @@ SAMPLES = [
     mqtt.SessionEvent(event_type="ended", time=NOON, session="sess_1", reason="no_speech", turns=2),
     mqtt.TurnEvent(event_type="started", id="sess_1-1", turn=1, session="sess_1", time=NOON, source="wake_word"),
     mqtt.ErrorEvent(event_type="error", time=NOON, code="refused", message="The service said no."),
-    mqtt.payloads.HouseClaim(unit="kitchen", word="hey_jarvis", quality=0.9),
-    mqtt.payloads.HouseSpeaking(unit="kitchen", speaking=True),
+    mqtt.passing.HouseClaim(unit="kitchen", word="hey_jarvis", quality=0.9),
+    mqtt.passing.HouseSpeaking(unit="kitchen", speaking=True),
     mqtt.failed(None, CommandError("No.", code="busy"), NOON),
     mqtt.succeeded(Ping(OURS), NOON, {"version": "0.1.0"}),
 ]

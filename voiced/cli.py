@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import logging
 import os
-import shutil
 import sys
 import threading
 from dataclasses import asdict
@@ -190,7 +189,7 @@ def _turns(options: argparse.Namespace) -> int:
 def _monitor(options: argparse.Namespace) -> int:
     from voiced import mqttcommands
 
-    mqttcommands.monitor(_config(options), write=console.write, width=shutil.get_terminal_size().columns)
+    mqttcommands.monitor(_config(options), write=console.write, width=console.width())
     return 0
 
 
@@ -266,9 +265,9 @@ def _show_config(options: argparse.Namespace) -> int:
 def _wake_test(options: argparse.Namespace) -> int:
     from voiced import wakeview
 
-    config, width = _config(options), shutil.get_terminal_size().columns
+    config = _config(options)
     console.log("warning")
-    console.until_stopped(lambda: wakeview.show(config, write=console.write, width=width))
+    console.until_stopped(lambda: wakeview.show(config, write=console.write, width=console.width()))
     print()
     return 0
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -32,6 +33,11 @@ def out(line: str) -> None:
 def write(text: str) -> None:
     """Print text to standard output as it is."""
     print(text, end="", flush=True)
+
+
+def width() -> int:
+    """Return how many columns the terminal has."""
+    return shutil.get_terminal_size().columns
 
 
 def print_json(value: Any) -> None:

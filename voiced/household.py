@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from voiced.config import Config
 from voiced.core import states
 from voiced.core.arbitration import RENEW_S, Answer, Arbiter, Claim, Silence
-from voiced.core.mqtt import payloads
+from voiced.core.mqtt import passing
 from voiced.core.mqtt.commands import Message
 from voiced.core.mqtt.topics import Topics
 from voiced.core.wake import Wake
@@ -91,10 +91,10 @@ class Household:
         try:
             match kind:
                 case "claim":
-                    said = payloads.HouseClaim.model_validate_json(message.payload)
+                    said = passing.HouseClaim.model_validate_json(message.payload)
                     self._heed(Claim(unit=said.unit, word=said.word, quality=said.quality, talking=said.talking))
                 case _:
-                    spoken = payloads.HouseSpeaking.model_validate_json(message.payload)
+                    spoken = passing.HouseSpeaking.model_validate_json(message.payload)
                     self._arbiter.spoke(spoken.unit, self._clock(), speaking=spoken.speaking)
         except ValidationError as exc:
             logger.warning("%s: not what a voiced sends: %s", message.topic, exc.errors()[0]["msg"])
@@ -122,13 +122,13 @@ class Household:
         if self._renewing is not None:
             self._renewing.cancel()
             self._renewing = None
-        told = payloads.HouseSpeaking(unit=self._unit, speaking=self._is_speaking)
+        told = passing.HouseSpeaking(unit=self._unit, speaking=self._is_speaking)
         self._broker.shout(self._topics.household("speaking"), told.json_text())
         if self._is_speaking:
             self._renewing = asyncio.get_running_loop().call_later(RENEW_S, self._tell_speaking)
 
     def _say(self, kind: str, claim: Claim) -> bool:
-        told = payloads.HouseClaim(
+        told = passing.HouseClaim(
             unit=claim.unit, word=claim.word, quality=round(claim.quality, 3), talking=claim.talking
         )
         return self._broker.shout(self._topics.household(kind), told.json_text())

@@ -1,4 +1,4 @@
-"""What voiced says while it happens, never kept: tools, live text, its log."""
+"""What voiced says while it happens, never kept: tools, live text, its log, what units of a house tell each other."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -51,3 +51,20 @@ class Hearing(Payload):
     """Whether it is let through to the wake models."""
     scores: Mapping[str, Share]
     """Of each wake word."""
+
+
+class HouseClaim(Payload):
+    """``house/+/claim``: a unit has heard a wake word and answers; the better one goes on."""
+
+    unit: str
+    word: str
+    quality: Share
+    talking: bool = False
+    """Whether it is in a conversation already: then the word is for it."""
+
+
+class HouseSpeaking(Payload):
+    """``house/+/speaking``: a unit begins to speak, goes on, or has done."""
+
+    unit: str
+    speaking: bool

@@ -374,23 +374,6 @@ class Info(Payload):
     features: tuple[str, ...] = ()
 
 
-class HouseClaim(Payload):
-    """``house/+/claim``: a unit has heard a wake word and answers; the better one goes on."""
-
-    unit: str
-    word: str
-    quality: Share
-    talking: bool = False
-    """Whether it is in a conversation already: then the word is for it."""
-
-
-class HouseSpeaking(Payload):
-    """``house/+/speaking``: a unit begins to speak, goes on, or has done."""
-
-    unit: str
-    speaking: bool
-
-
 class Refusal(Payload):
     """Why a command was not obeyed."""
 

@@ -63,8 +63,8 @@ TABLE = (
     Topic("command", "in", '`{"action": "say", "text": "...", "id": "..."}`'),
     Topic("command/+", "in", "the same, to every voiced", everyone=True),
     Topic("set/+", "in", "the same, to every voiced", everyone=True),
-    Topic("house/+/claim", "both", "this unit answers a wake word", payloads.HouseClaim, qos=0, everyone=True),
-    Topic("house/+/speaking", "both", "this unit speaks, or has done", payloads.HouseSpeaking, qos=0, everyone=True),
+    Topic("house/+/claim", "both", "this unit answers a wake word", passing.HouseClaim, qos=0, everyone=True),
+    Topic("house/+/speaking", "both", "this unit speaks, or has done", passing.HouseSpeaking, qos=0, everyone=True),
 )
 
 
