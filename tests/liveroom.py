@@ -1,7 +1,7 @@
 """The virtual room in real time: what the virtual speaker plays is fed, through the room, to the virtual microphone.
 
 Between them lie a recorder and a player of PulseAudio with their own buffers, so the delay is the room's and some
-100 ms more, and differs from one run to the next, as with real devices.
+150 ms more, and differs from one run to the next, as with real devices.
 """
 
 import subprocess
@@ -38,7 +38,7 @@ class LiveRoom:
         pipe = subprocess.PIPE
         raw = ("--raw", "--format=s16le", "--channels=1")
         listens = ("parec", "--device=speaker.monitor", *raw, f"--rate={SERVICE_RATE}", "--latency-msec=20")
-        speaks = ("pacat", "--device=micfeed", *raw, f"--rate={MICROPHONE_RATE}", "--latency-msec=60")
+        speaks = ("pacat", "--device=micfeed", *raw, f"--rate={MICROPHONE_RATE}", "--latency-msec=120")
         self._ear = subprocess.Popen(self._bed.speaker.command(*listens), stdin=subprocess.DEVNULL, stdout=pipe)
         self._mouth = subprocess.Popen(self._bed.microphone.command(*speaks), stdin=pipe)
         self._thread.start()

@@ -34,6 +34,19 @@ async def test_an_announcement_is_spoken_with_a_chime_and_answered() -> None:
         assert home.speaker.chimes == 1
 
 
+async def test_behind_an_announcement_somebody_may_answer_if_asked_for() -> None:
+    async with at_home() as home:
+        await home.command("command/announce", json.dumps({"text": "Who is hungry?", "listen_after": True}))
+        await home.diary.until(lambda _: home.states()[-1:] == ["listening"])
+        await home.command("command/end", "")
+        await home.until_idle()
+        await home.command("command/announce", "Dinner is ready.")
+        await home.until_idle()
+        assert home.states().count("listening") == 1
+        refused = await home.command("command/announce", json.dumps({"media": "/bell.wav", "listen_after": True}))
+        assert 'with "text"' in refused["error"]["message"]
+
+
 async def test_announcements_wait_for_the_turn_that_is_going_on_urgent_ones_first() -> None:
     async with at_home(speaker=InstantSpeaker(holds=True)) as home:
         asking = asyncio.create_task(home.diary.until(lambda diary: len(diary.answers) == 4))

@@ -394,6 +394,11 @@ def valid(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
         ("command/announce", "Dinner!", mqtt.Announce(OURS, "Dinner!")),
         (
             "command/announce",
+            '{"text": "Who is hungry?", "listen_after": true}',
+            mqtt.Announce(OURS, "Who is hungry?", listen_after=True),
+        ),
+        (
+            "command/announce",
             '{"text": "Fire!", "chime": "OFF", "priority": "high", "interrupt": true}',
             mqtt.Announce(OURS, "Fire!", chime=False, urgent=True, interrupt=True),
         ),

@@ -47,6 +47,10 @@ class Announcer:
 
     def announce(self, command: commands.Announce) -> None:
         """Have it heard now, or wait for its turn."""
+        if command.listen_after and command.media is not None:
+            why = 'nobody listens behind a sound file: send "listen_after" with "text", or "listen" when it is over'
+            self.reports.refused(command, CommandError(why))
+            return
         if command.interrupt and command.media is None:
             self._say(command)
             return
@@ -100,7 +104,9 @@ class Announcer:
 
     def _say(self, command: commands.Announce) -> None:
         self._announce(command)
-        said = commands.Say(command.reply, command.text, command.interrupt, command.voice, command.volume)
+        said = commands.Say(
+            command.reply, command.text, command.interrupt, command.voice, command.volume, command.listen_after
+        )
         self.say(said, self.scribe.asked(command))
 
     def _play(self, command: commands.Announce, sound: Samples) -> None:

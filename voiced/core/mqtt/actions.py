@@ -93,6 +93,7 @@ ACTIONS = (
             "voice": _VOICE,
             "volume": _VOLUME,
             "interrupt": _SWITCH,
+            "listen_after": _SWITCH,
         },
         text="text",
         instead="media",

@@ -138,6 +138,8 @@ class Announce:
     """As of :class:`Say`."""
     media: str | None = None
     """Path or URL of what is played in place of a text."""
+    listen_after: bool = False
+    """As of :class:`Say`; of a text only."""
 
 
 @dataclass(frozen=True, slots=True)

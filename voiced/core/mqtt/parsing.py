@@ -201,6 +201,7 @@ def _announce(text: str, fields: _Fields, reply: Reply) -> Announce:
         voice=optional_of(fields, "voice", LONGEST_NAME),
         volume=percent_of(fields, "volume"),
         media=media,
+        listen_after=flag_of(fields, "listen_after"),
     )
 
 
