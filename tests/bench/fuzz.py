@@ -30,6 +30,8 @@ TOPICS = Topics("voiced", "test")
 FLYING = 40
 """Unanswered at a time: fewer than the daemon's inbox holds, for a flood is another test."""
 ANSWERS = "fuzz/answers"
+PLACES = ("/dev/zero", "/etc/../etc/passwd", "http://127.0.0.1:1/a.mp3", "http://u@h:x/%2e%2e", "[a|({b}", "{")
+"""Paths, addresses and sentences that are none."""
 STEP = 1_000
 """Payloads between two looks at the memory."""
 
@@ -46,7 +48,9 @@ def _value(dice: random.Random, depth: int = 0) -> Any:
         case 3:
             return dice.choice([0.5, -1e308, 1e-300, dice.uniform(-1, 200)])
         case 4 | 5:
-            return dice.choice(["", "ON", "toggle", "all", "hey_jarvis", "nobody", "default", "50", "x" * 9_000])
+            return dice.choice(
+                ["", "ON", "toggle", "all", "hey_jarvis", "nobody", "default", "50", "x" * 9_000, *PLACES]
+            )
         case 6:
             return "".join(
                 chr(dice.choice([0, 9, 0x7F, 0xD800, 0x202E, 0x1F600, dice.randrange(32, 0x500)])) for _ in range(9)
