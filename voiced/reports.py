@@ -246,7 +246,7 @@ class Reports:
         elif self._unwritten == 2:
             self.problem(
                 "transcription",
-                f"what is said is not written down, and so not remembered ({failure[:200]}); check "
+                f"what is said is not written down, and only the answers are remembered ({failure[:200]}); check "
                 "realtime.transcription_model: Azure wants the name of a deployment there",
             )
 
