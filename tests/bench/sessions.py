@@ -29,6 +29,7 @@ from voiced.simulator import Scenario
 BLOCK = SERVICE_RATE // 50
 FOLLOW_UPS = ("negative_1", "negative_2")
 PATIENCE_S = 45.0
+MOST_LATE_S = 0.5
 SETTLED_S = 0.4
 """Nobody speaks for so long after an answer."""
 KILLS: tuple[tuple[int, str] | None, ...] = (
@@ -70,6 +71,8 @@ class Room:
 
     home: Home
     speaker: Speaker
+    late_s: float = 0.0
+    """By how much the microphone was behind, at most, since that was forgotten: the machine is too busy."""
     _waiting: list[Samples] = field(default_factory=list)
     _silent: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -88,6 +91,7 @@ class Room:
                 block = quiet[at : at + FRAME]
             self.home.microphone.hear(block)
             number += 1
+            self.late_s = max(self.late_s, loop.time() - began - number * FRAME / MICROPHONE_RATE)
             await asyncio.sleep(max(0.0, began + number * FRAME / MICROPHONE_RATE - loop.time()))
 
     async def call(self) -> Samples:
@@ -120,6 +124,8 @@ class Tally:
     answered: int = 0
     reported: int = 0
     doubled: int = 0
+    too_late: int = 0
+    """Said later than in real time and not answered: the window for it was closed; counts for nothing else."""
     samples_lost: int = 0
     """Of 16 kHz, of what was answered."""
     waits: list[float] = field(default_factory=list)
@@ -132,8 +138,10 @@ class Tally:
         return self.said - self.answered - self.reported
 
     def add(self, other: "Tally") -> None:
-        counts = ("conversations", "said", "answered", "reported", "doubled", "samples_lost", "sessions", "kills")
-        for name in counts:
+        for name in (
+            *("conversations", "said", "answered", "reported", "doubled", "too_late"),
+            *("samples_lost", "sessions", "kills"),
+        ):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.waits += other.waits
 
@@ -157,10 +165,10 @@ async def a_room(scenario: Scenario, *, naive: bool = False) -> AsyncIterator[Ro
 async def ask(room: Room, tally: Tally, name: str = "") -> bool:
     """Say something, and see what becomes of it; return whether the person may go on."""
     home = room.home
+    room.late_s = 0.0
     before = (len(told(home.diary, "event/turn", "finished")), len(told(home.diary, "event/turn", "failed")))
     chimes, first = home.speaker.chimes, sum(len(session.commits) for session in home.simulator.sessions)
     said = await room.follow_up(name) if name else await room.call()
-    tally.said += 1
     loop = asyncio.get_running_loop()
     done_speaking, limit = loop.time(), loop.time() + PATIENCE_S
 
@@ -173,6 +181,10 @@ async def ask(room: Room, tally: Tally, name: str = "") -> bool:
 
     while not outcome() and loop.time() < limit and not _is_over(home, done_speaking, loop.time()):
         await asyncio.sleep(0.02)
+    if not outcome() and room.late_s > MOST_LATE_S:
+        tally.too_late += 1
+        return False
+    tally.said += 1
     if outcome() == "answered":
         tally.answered += 1
         turn = told(home.diary, "event/turn", "finished")[before[0]]
@@ -229,7 +241,7 @@ async def roll_over(wanted: int) -> Tally:
         home = room.home
         going_on = await ask(room, tally)
         number = 0
-        while len(home.simulator.sessions) <= wanted:
+        while replaced(home, tally) < wanted:
             await asyncio.sleep(SETTLED_S)
             if not going_on or home.daemon.status == "idle":
                 tally.conversations += 1
@@ -237,10 +249,16 @@ async def roll_over(wanted: int) -> Tally:
                 continue
             number += 1
             going_on = await ask(room, tally, FOLLOW_UPS[number % len(FOLLOW_UPS)] if number % 2 else "")
-        tally.sessions = len(home.simulator.sessions) - tally.conversations
+        tally.sessions = replaced(home, tally)
         tally.doubled = answers_heard(home) - tally.answered
         tally.samples_lost += home.daemon.lost_samples
     return tally
+
+
+def replaced(home: Home, tally: Tally) -> int:
+    """Return how many sessions were left in the midst of a conversation, by nobody's death."""
+    left = sum(session.closed == (1000, "") for session in home.simulator.sessions)
+    return left - tally.conversations + (home.daemon.status != "idle")
 
 
 def answers_heard(home: Home) -> int:
@@ -312,21 +330,22 @@ async def _measure(*, quick: bool) -> dict[str, Any]:
         calm, *rolled = await asyncio.gather(in_peace(6), *(roll_over(5) for _ in range(10)))
         killed = await with_kills(200, 10)
         naive = await with_kills(50, 10, naive=True)
-    replaced = Tally()
+    rolling = Tally()
     for tally in rolled:
-        replaced.add(tally)
+        rolling.add(tally)
     return {
-        "rollovers": replaced.sessions,
-        "samples_lost": replaced.samples_lost,
-        "turns_lost": replaced.said - replaced.answered,
-        "turns": replaced.said,
+        "rollovers": rolling.sessions,
+        "samples_lost": rolling.samples_lost,
+        "turns_lost": rolling.said - rolling.answered,
+        "turns": rolling.said,
+        "too_late": rolling.too_late + killed.too_late + naive.too_late + calm.too_late,
         "kills": killed.kills,
         "conversations": killed.conversations,
         "said": killed.said,
         "answered": killed.answered,
         "reported": killed.reported,
         "dropped": killed.dropped,
-        "doubled": replaced.doubled + killed.doubled,
+        "doubled": rolling.doubled + killed.doubled,
         "samples_lost_in_kills": killed.samples_lost,
         "answered_share": round(killed.answered / killed.said, 3),
         "wait_s_median": round(median(killed.waits), 2),
