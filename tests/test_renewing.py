@@ -32,7 +32,9 @@ from voiced.core.effects import (
     Skip,
     TakeOver,
 )
+from voiced.core.questions import Question
 from voiced.core.realtime import events as wire
+from voiced.core.sentences import Answer
 from voiced.core.states import (
     Asked,
     Called,
@@ -113,6 +115,23 @@ def test_an_answer_of_which_only_words_came_is_asked_for_again() -> None:
     assert story.tell(DIED) == [*opened(2, "turn"), Hear(resume=True)]
     story.tell(SessionReady(), wire.ResponseStarted("r2"))
     assert story.tell(audio("r2", "i2")) == [Deafen(), Play(audio("r2", "i2"))]
+
+
+def test_what_somebody_answers_to_a_question_is_heard_again_and_answers_it() -> None:
+    question = Question(1, "Yes or no?", (Answer("no", ("no",)),))
+    asked = Asked(question.text, "default", literal=True, listen_after=True, question=question, request=1)
+    story = told(asked, SessionReady(), wire.ResponseStarted("r1"))
+    assert story.tell(DIED) == opened(2, "text")  # the question itself
+    assert story.tell(SessionReady()) == [Send(wire.CreateResponse(literal=question.text))]
+    story.tell(wire.ResponseStarted("r1"), audio(), wire.ResponseDone("r1", "completed"), Drained(), SPOKE, STOPPED)
+    assert isinstance(story.at(), Processing)
+    assert story.tell(DIED) == opened(3, "sound", 1)
+    story.tell(SessionReady())
+    assert isinstance(story.at(), Hearing)
+    (sent,) = story.tell(STOPPED)
+    assert isinstance(sent, Send)
+    assert isinstance(sent.event, wire.CreateResponse)
+    assert sent.event.report is not None
 
 
 def test_an_answer_that_has_begun_to_sound_is_not_given_twice() -> None:
@@ -372,7 +391,7 @@ def test_nothing_said_is_dropped_without_a_word(history: list[tuple[Event, float
         )
         if is_said and taken is not None:
             assert not isinstance(after, Idle)
-            assert taken.resend or after.talk.asked
+            assert taken.resend != "text" or after.talk.asked
         elif is_said:
             assert Chime("error") in effects
         for ended in effects:
