@@ -255,7 +255,7 @@ async def model_corrupt(lab: Lab) -> str:
 
 def _memory_ends(state: str) -> Act:
     async def memory_ends(lab: Lab) -> str:
-        """Not a page more than now: it may go on with what it has, or end with a sentence, and is started again."""
+        """Not a page more than now: it goes on, or ends with a sentence or by the watchdog, and is started again."""
         if state != "Idle":
             await lab.conversing(state)
         lab.expected_end = True
@@ -267,7 +267,9 @@ def _memory_ends(state: str) -> Act:
         for _ in range(5):
             if lab.keeper.ends[ends:] or not await lab.answered():
                 break
-        if lab.keeper.ends[ends:]:
+        if lab.keeper.ends[ends:] == [-signal.SIGKILL]:  # no memory even to close: the watchdog saw that
+            lab.detected_s = asyncio.get_running_loop().time() - lab.began
+        elif lab.keeper.ends[ends:]:
             await lab.noticed("out of memory")
         elif lab.keeper.pid == process.pid:
             process.rlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
