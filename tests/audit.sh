@@ -44,7 +44,7 @@ for lock in "${locks[@]}"; do
   done
   if [[ $answer -eq 3 ]]; then
     tail -n 1 "$work/out" >&2
-    printf 'audit.sh: neither pypi.org nor osv.dev answers for all of %s, so nothing is said of it.\n' "$lock" >&2
+    printf 'audit.sh: neither the package index nor osv.dev answers for all of %s, so nothing is said of it.\n' "$lock" >&2
     exit 3
   fi
   if [[ $answer -ne 0 ]]; then status=1; fi

@@ -18,22 +18,11 @@ from voiced.core import conversation as mind
 from voiced.core.echo.control import EchoControl
 from voiced.core.echo.uncancelled import Open
 from voiced.core.effects import BeginTurn, Cut, Deafen, Effect, Hear, Pause, Play, Resume, Send, Skip
+from voiced.core.events import Drained, Event, Near, SessionReady, Tick, Woken
 from voiced.core.frames import FRAME, MICROPHONE_RATE, SERVICE_RATE, Frame, Samples
 from voiced.core.nearness import Nearness, role
 from voiced.core.realtime import events as wire
-from voiced.core.states import (
-    Drained,
-    Event,
-    Idle,
-    Listening,
-    Near,
-    Rules,
-    SessionReady,
-    State,
-    Tick,
-    Woken,
-    deadline,
-)
+from voiced.core.states import Idle, Listening, Rules, State, deadline
 from voiced.core.turning import rules_changed
 from voiced.core.uplink import Uplink
 from voiced.core.wake import Wake

@@ -13,9 +13,10 @@ from tests.stories import QUICK, Home, at_home, config_for_tests, told
 from voiced.config import BudgetConfig, Config, RealtimeConfig
 from voiced.core.conversation import step
 from voiced.core.effects import Chime, CloseSession, Cut, EndTurn, Send
+from voiced.core.events import Tick
 from voiced.core.prices import NANO, Prices, read_prices
 from voiced.core.realtime import events as wire
-from voiced.core.states import Hearing, Idle, Listening, Processing, Responding, Rules, State, Talk, Tick
+from voiced.core.states import Hearing, Idle, Listening, Processing, Responding, Rules, State, Talk
 from voiced.edge.ledgerfile import LedgerFile, load_prices
 from voiced.edge.machine import local_zone
 from voiced.profileconfig import ProfileConfig

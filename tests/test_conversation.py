@@ -27,37 +27,39 @@ from voiced.core.effects import (
     Skip,
     TakeOver,
 )
-from voiced.core.questions import REPORT, Question
-from voiced.core.realtime import events as wire
-from voiced.core.sentences import Answer
-from voiced.core.states import (
+from voiced.core.events import (
     Asked,
-    Attending,
     Called,
-    Connecting,
     Drained,
     Ended,
     Event,
-    Finishing,
-    Hearing,
-    Idle,
-    Listening,
     Near,
-    Paused,
-    Processing,
     Recording,
     Released,
-    Responding,
-    Rules,
     SessionLost,
     SessionReady,
-    Sounding,
-    State,
     Stopped,
     SuccessorLost,
     SuccessorReady,
     Tick,
     Woken,
+)
+from voiced.core.questions import REPORT, Question
+from voiced.core.realtime import events as wire
+from voiced.core.sentences import Answer
+from voiced.core.states import (
+    Attending,
+    Connecting,
+    Finishing,
+    Hearing,
+    Idle,
+    Listening,
+    Paused,
+    Processing,
+    Responding,
+    Rules,
+    Sounding,
+    State,
     deadline,
     hears,
     published,

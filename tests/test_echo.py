@@ -14,10 +14,11 @@ from voiced.core.echo.nearspeech import NearSpeech
 from voiced.core.echo.sounding import TAIL_S, Sounding
 from voiced.core.echo.uncancelled import Open
 from voiced.core.effects import Deafen, Hear
+from voiced.core.events import Near
 from voiced.core.frames import FRAME, MICROPHONE_RATE, SERVICE_RATE, Frame
 from voiced.core.mqtt.payloads import EchoHealth
 from voiced.core.resample import resample
-from voiced.core.states import Connecting, Idle, Listening, Near, Responding, Rules, Talk
+from voiced.core.states import Connecting, Idle, Listening, Responding, Rules, Talk
 from voiced.core.turning import rules_changed
 from voiced.edge.vad import Vad
 

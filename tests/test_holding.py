@@ -31,26 +31,10 @@ from voiced.core.effects import (
     Resume,
     Send,
 )
+from voiced.core.events import Asked, Called, Drained, Ended, Event, Released, SessionLost, SessionReady, Stopped
 from voiced.core.holding import NOBODY_HOLDS, NOTHING_SAID, is_held
 from voiced.core.realtime import events as wire
-from voiced.core.states import (
-    Asked,
-    Called,
-    Connecting,
-    Drained,
-    Ended,
-    Event,
-    Hearing,
-    Idle,
-    Listening,
-    Processing,
-    Released,
-    Rules,
-    SessionLost,
-    SessionReady,
-    Stopped,
-    published,
-)
+from voiced.core.states import Connecting, Hearing, Idle, Listening, Processing, Rules, published
 
 PRESS = Called("mqtt", "default", request=1, hold=True)
 RELEASE = Released(2)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.recordings import NOTES, SOUNDS, frames, load, noise
 from voiced.core.effects import EndTurn
+from voiced.core.events import Near
 from voiced.core.frames import FRAME, MICROPHONE_RATE, Frame, Samples
 from voiced.core.nearness import OVER_S, WINDOW_S, Nearness, Role, role
 from voiced.core.realtime.events import SpeechStarted
@@ -16,7 +17,6 @@ from voiced.core.states import (
     Hearing,
     Idle,
     Listening,
-    Near,
     Paused,
     Processing,
     Responding,

@@ -32,30 +32,32 @@ from voiced.core.effects import (
     Skip,
     TakeOver,
 )
-from voiced.core.questions import Question
-from voiced.core.realtime import events as wire
-from voiced.core.sentences import Answer
-from voiced.core.states import (
+from voiced.core.events import (
     Asked,
     Called,
     Drained,
     Ended,
     Event,
-    Finishing,
-    Hearing,
-    Idle,
-    Listening,
     Near,
-    Processing,
     Released,
-    Reopening,
-    Rules,
     SessionLost,
     SessionReady,
     Stopped,
     SuccessorLost,
     SuccessorReady,
     Woken,
+)
+from voiced.core.questions import Question
+from voiced.core.realtime import events as wire
+from voiced.core.sentences import Answer
+from voiced.core.states import (
+    Finishing,
+    Hearing,
+    Idle,
+    Listening,
+    Processing,
+    Reopening,
+    Rules,
     going_on,
     hears,
     published,

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from voiced.core.announcements import Announcements
 from voiced.core.chimes import chime
 from voiced.core.effects import ChimeKind
+from voiced.core.events import Recording
 from voiced.core.frames import Samples
 from voiced.core.mqtt import commands
-from voiced.core.states import Idle, Recording, State
+from voiced.core.states import Idle, State
 from voiced.errors import CommandError
 from voiced.ports import Media, Speaker
 from voiced.reports import Reports

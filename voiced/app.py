@@ -17,6 +17,7 @@ from voiced.config import Config
 from voiced.core import conversation as mind
 from voiced.core import renewing
 from voiced.core.doubting import is_doubtful
+from voiced.core.events import Called, Drained, Ended, Event, Released, SessionReady, SuccessorReady, Tick, Woken
 from voiced.core.frames import FRAME, MICROPHONE_RATE, Frame, seconds
 from voiced.core.mqtt import commands, payloads
 from voiced.core.nearness import Nearness, role
@@ -26,24 +27,7 @@ from voiced.core.profiles import deployment, rules
 from voiced.core.realtime import events as wire
 from voiced.core.realtime.codec import Dialect
 from voiced.core.realtime.refusal import harmless
-from voiced.core.states import (
-    Called,
-    Connecting,
-    Drained,
-    Ended,
-    Event,
-    Hearing,
-    Idle,
-    Near,
-    Released,
-    SessionReady,
-    State,
-    Tick,
-    Woken,
-    deadline,
-    going_on,
-    published,
-)
+from voiced.core.states import Connecting, Hearing, Idle, State, deadline, going_on, published
 from voiced.core.turning import rules_changed
 from voiced.core.uplink import Uplink
 from voiced.core.wake import NearMiss, Rising, Wake
@@ -105,14 +89,12 @@ class Daemon:
             speech=parts.speech,
             post=self._post_of_session,
         )
-        words = [word.model for word in config.wake.words]
-        near = config.realtime.prepare_at
         self._attention = Attention(
             parts.ears,
             post=self.post,
             clips=parts.clips,
-            words=words,
-            rising_at=near,
+            words=[word.model for word in config.wake.words],
+            rising_at=config.realtime.prepare_at,
             calm=lambda calm: parts.microphone.calm(calm=calm),
         )
         self._nearness = Nearness(parts.speech())
@@ -271,24 +253,10 @@ class Daemon:
             session, news = await self._next()
             if session is None:
                 self._take(news)
-            elif (told := self._still_matters(session, news)) is not None:
+            elif (told := renewing.of_session(self._state, session, news)) is not None:
                 self._take(told)
             if self._scribe.publish(idle=isinstance(self._state, Idle)) and not isinstance(self._state, Idle):
                 self.post(Tick())  # a session may have waited for that to take over
-
-    def _still_matters(self, session: int, news: News) -> News | None:
-        """Return what news of a session say to the conversation; ``None``: it is over, or has nothing to do with it."""
-        if isinstance(self._state, Idle):
-            return None
-        talk = self._state.talk
-        if session == talk.session:
-            return news
-        if talk.successor is not None and session == talk.successor.number:
-            if isinstance(news, SessionReady):
-                self._hands.successor_is_ready(news, self._clock())
-            return renewing.told(news)
-        # Who is near does not depend on the session.
-        return news if isinstance(news, Near) and talk.first <= session < talk.session else None
 
     def _take(self, news: News) -> None:
         match news:
@@ -344,6 +312,8 @@ class Daemon:
         self._scribe.before(event, now, idle=isinstance(before, Idle))
         if isinstance(event, SessionReady):
             self._hands.session_is_ready(event, now)
+        elif isinstance(event, SuccessorReady):
+            self._hands.successor_is_ready(event.ready, now)
         elif isinstance(event, wire.ServiceProblem) and not harmless(event):
             self._reports.error(event.code or event.type, event.message)
         self._state, effects = mind.step(before, event, now, self._rules)

@@ -8,13 +8,14 @@ from functools import partial
 from voiced.announcing import Announcer
 from voiced.config import Config
 from voiced.core.effects import ChimeKind
+from voiced.core.events import Asked, Called, Ended, Event, Woken
 from voiced.core.mqtt import commands, payloads
 from voiced.core.mqtt.parsing import parse
 from voiced.core.mqtt.topics import Topics
 from voiced.core.orders import Order, order, spoken
 from voiced.core.reloading import reloaded
 from voiced.core.settings import changed, outlived, remembered
-from voiced.core.states import Asked, Called, Ended, Event, State, Woken
+from voiced.core.states import State
 from voiced.core.wake import NearMiss, Wake
 from voiced.core.words import is_active, word_named
 from voiced.errors import CommandError, ConfigError, RestartError

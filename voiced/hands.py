@@ -27,13 +27,13 @@ from voiced.core.effects import (
     Skip,
     TakeOver,
 )
+from voiced.core.events import SessionReady
 from voiced.core.frames import MICROPHONE_RATE
 from voiced.core.freshness import Freshness
 from voiced.core.profiles import chimes, persona_at_first, session_settings
 from voiced.core.realtime.codec import Dialect
 from voiced.core.realtime.events import SpeechStarted
 from voiced.core.realtime.settings import SessionSettings
-from voiced.core.states import SessionReady
 from voiced.core.uplink import Uplink
 from voiced.errors import CommandError
 from voiced.line import Sessions

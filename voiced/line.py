@@ -13,6 +13,7 @@ import numpy as np
 
 from voiced.core.backoff import Backoff
 from voiced.core.effects import Resend
+from voiced.core.events import SessionLost, SessionReady
 from voiced.core.frames import FRAME, MICROPHONE_RATE, Samples
 from voiced.core.realtime.events import (
     AppendAudio,
@@ -27,7 +28,6 @@ from voiced.core.realtime.events import (
 )
 from voiced.core.realtime.mending import Mender, answers_itself
 from voiced.core.realtime.settings import LocalVad, SessionSettings, TurnDetection
-from voiced.core.states import SessionLost, SessionReady
 from voiced.core.turntaking import Deed, TurnTaker
 from voiced.core.uplink import Uplink
 from voiced.errors import RefusedError, ServiceError

@@ -10,13 +10,14 @@ from typing import Literal
 from voiced.config import Config
 from voiced.core.doubting import is_doubtful
 from voiced.core.effects import BeginTurn, EndTurn
+from voiced.core.events import Asked, Called, Event, SessionReady, Woken
 from voiced.core.history import History
 from voiced.core.memory import Memory, Said
 from voiced.core.mqtt import commands, payloads
 from voiced.core.playout import Part
 from voiced.core.profiles import transcriber
 from voiced.core.realtime import events as wire
-from voiced.core.states import Asked, Called, Event, Paused, Responding, SessionReady, State, Woken
+from voiced.core.states import Paused, Responding, State
 from voiced.core.tools import GOODBYE
 from voiced.core.turns import Draft, TurnBook
 from voiced.errors import CommandError

@@ -6,13 +6,14 @@ from datetime import datetime, timedelta, tzinfo
 
 from voiced.config import Config
 from voiced.core import ledger
+from voiced.core.events import Event, SessionLost
 from voiced.core.frames import MICROPHONE_RATE
 from voiced.core.ledger import Caps, Entry
 from voiced.core.mqtt import payloads
 from voiced.core.prices import NANO, Prices, seconds_of, transcript_tokens
 from voiced.core.profiles import transcriber
 from voiced.core.realtime import events as wire
-from voiced.core.states import Event, Hearing, Listening, SessionLost, State
+from voiced.core.states import Hearing, Listening, State
 from voiced.core.uplink import Uplink
 from voiced.ports import Clock, Ledger
 from voiced.reports import Reports

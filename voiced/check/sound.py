@@ -10,7 +10,8 @@ from voiced.core.frames import SERVICE_RATE, Samples
 from voiced.core.loudness import gain
 from voiced.core.resample import resample
 from voiced.edge import microphone, output
-from voiced.edge.soundcard import Interrupted, Soundcard, Stream
+from voiced.edge.soundcard import Soundcard
+from voiced.edge.stream import Interrupted, Stream
 from voiced.errors import DeviceError
 
 LEAST_VOLUME = 30

@@ -8,22 +8,10 @@ from dataclasses import replace
 
 from voiced.core import questions
 from voiced.core.effects import Accept, CloseSession, Effect, EndTurn, Refuse, Send
+from voiced.core.events import Event, SessionLost, Tick
 from voiced.core.questions import Question
 from voiced.core.realtime import events as wire
-from voiced.core.states import (
-    Active,
-    Event,
-    Hearing,
-    Idle,
-    Processing,
-    Rules,
-    SessionLost,
-    State,
-    Step,
-    Talk,
-    Tick,
-    resting,
-)
+from voiced.core.states import Active, Hearing, Idle, Processing, Rules, State, Step, Talk, resting
 from voiced.core.turning import lost, rest
 
 WRITTEN_S = 5.0

@@ -15,31 +15,22 @@ from voiced.core.effects import (
     Send,
     Source,
 )
+from voiced.core.events import Asked, Called, Drained, Ended, Event, Near, Recording, Stopped, Tick, Woken
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE
 from voiced.core.realtime import events as wire
 from voiced.core.states import (
     Active,
-    Asked,
     Attending,
-    Called,
     Connecting,
-    Drained,
-    Ended,
-    Event,
     Finishing,
     Idle,
     Listening,
-    Near,
     Processing,
-    Recording,
     Responding,
     Rules,
     Sounding,
     Step,
-    Stopped,
     Talk,
-    Tick,
-    Woken,
     hears,
     is_near,
     resting,

@@ -8,22 +8,9 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from voiced.core.effects import Effect, Hear, Send
+from voiced.core.events import Event, Near, Tick
 from voiced.core.realtime import events as wire
-from voiced.core.states import (
-    Event,
-    Finishing,
-    Hearing,
-    Idle,
-    Near,
-    Paused,
-    Responding,
-    Rules,
-    State,
-    Step,
-    Talk,
-    Tick,
-    is_surely_near,
-)
+from voiced.core.states import Finishing, Hearing, Idle, Paused, Responding, Rules, State, Step, Talk, is_surely_near
 from voiced.core.turning import begin, silenced, voided
 
 Verdict: TypeAlias = tuple[State, tuple[Effect, ...], tuple[wire.ServerEvent, ...]]

@@ -4,15 +4,14 @@ from dataclasses import replace
 
 from voiced.core.calling import accepted, at_rest
 from voiced.core.effects import BeginTurn, Chime, Effect, EndTurn, Hold, LetGo, Refuse
+from voiced.core.events import Called, Released
 from voiced.core.states import (
     Active,
     Attending,
-    Called,
     Connecting,
     Hearing,
     Idle,
     Processing,
-    Released,
     Reopening,
     Rules,
     State,

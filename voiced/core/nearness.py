@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from voiced.core.events import Near
 from voiced.core.frames import FRAME, MICROPHONE_RATE, Frame, Samples, seconds
 from voiced.core.quantile import quantile
 from voiced.core.states import (
@@ -21,7 +22,6 @@ from voiced.core.states import (
     Hearing,
     Idle,
     Listening,
-    Near,
     Responding,
     Sounding,
     State,

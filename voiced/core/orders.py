@@ -3,11 +3,11 @@
 from typing import TypeAlias
 
 from voiced.config import Config, WakeWordConfig
+from voiced.core.events import Asked, Called, Ended, Event, Released, Stopped, Woken
 from voiced.core.mqtt import commands
 from voiced.core.mqtt.payloads import Settings
 from voiced.core.questions import Question
 from voiced.core.settings import known_voice
-from voiced.core.states import Asked, Called, Ended, Event, Released, Stopped, Woken
 from voiced.core.wake import Wake
 from voiced.core.words import VOLUME_STEP
 from voiced.errors import CommandError

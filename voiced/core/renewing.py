@@ -7,39 +7,45 @@ beside it: whatever is said before that, it still hears to the end. Source: real
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from voiced.core import calling, holding, turning
 from voiced.core.effects import EndTurn, OpenSuccessor, Resend, Send, TakeOver
-from voiced.core.states import (
-    Active,
+from voiced.core.events import (
     Asked,
     Called,
     Ended,
     Event,
-    Finishing,
-    Hearing,
-    Listening,
     Near,
-    Paused,
-    Processing,
     Recording,
     Released,
+    SessionLost,
+    SessionReady,
+    Stopped,
+    SuccessorLost,
+    SuccessorReady,
+    Tick,
+    Woken,
+)
+from voiced.core.states import (
+    Active,
+    Finishing,
+    Hearing,
+    Idle,
+    Listening,
+    Paused,
+    Processing,
     Reopening,
     Responding,
     Rules,
-    SessionLost,
-    SessionReady,
     State,
     Step,
-    Stopped,
     Successor,
-    SuccessorLost,
-    SuccessorReady,
     Talk,
-    Tick,
-    Woken,
     hears,
 )
+
+News = TypeVar("News")
 
 AGAIN_S = 10.0
 """From a successor that failed to the next."""
@@ -194,12 +200,20 @@ def of_successor(talk: Talk, event: SuccessorReady | SuccessorLost, now: float) 
     return replace(talk, successor=None, renew_after=now + AGAIN_S)
 
 
-def told(event: object) -> SuccessorReady | SuccessorLost | None:
-    """Return what an event of the successor's says to the mind."""
-    match event:
-        case SessionReady():
-            return SuccessorReady()
-        case SessionLost():
-            return SuccessorLost()
-        case _:
-            return None
+def of_session(state: State, session: int, news: News) -> News | SuccessorReady | SuccessorLost | None:
+    """Return what news of a session say to the conversation; ``None``: it is over, or has nothing to do with it."""
+    if isinstance(state, Idle):
+        return None
+    talk = state.talk
+    if session == talk.session:
+        return news
+    if talk.successor is not None and session == talk.successor.number:
+        match news:
+            case SessionReady():
+                return SuccessorReady(news)
+            case SessionLost():
+                return SuccessorLost()
+            case _:
+                return None
+    # Who is near does not depend on the session.
+    return news if isinstance(news, Near) and talk.first <= session < talk.session else None

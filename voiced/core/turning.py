@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 from voiced.core.effects import Accept, BeginTurn, Chime, CloseSession, Cut, Deafen, Effect, EndTurn, Hear, Send, Source
+from voiced.core.events import Event, SessionLost
 from voiced.core.questions import Question
 from voiced.core.realtime import events as wire
 from voiced.core.states import (
     Active,
     Attending,
     Connecting,
-    Event,
     Finishing,
     Hearing,
     Listening,
@@ -18,7 +18,6 @@ from voiced.core.states import (
     Reopening,
     Responding,
     Rules,
-    SessionLost,
     Sounding,
     State,
     Step,

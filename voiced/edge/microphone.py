@@ -15,8 +15,9 @@ import numpy as np
 from voiced.core.frames import FRAME, MICROPHONE_RATE, STEP, Frame, Samples
 from voiced.core.resample import Resampler
 from voiced.edge.bridge import Inbox
-from voiced.edge.soundcard import Interrupted, Soundcard, Stream
+from voiced.edge.soundcard import Soundcard
 from voiced.edge.soundfile import read_wav
+from voiced.edge.stream import Interrupted, Stream
 from voiced.errors import DeviceError
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,8 @@ import numpy as np
 
 from voiced.core.frames import SERVICE_RATE, Samples, seconds
 from voiced.core.resample import Resampler
-from voiced.edge.soundcard import Soundcard, Stream
+from voiced.edge.soundcard import Soundcard
+from voiced.edge.stream import Stream
 from voiced.errors import DeviceError
 
 logger = logging.getLogger(__name__)

@@ -18,8 +18,8 @@ from voiced.core.frames import SERVICE_RATE, Samples, milliseconds, seconds
 from voiced.core.playout import Playout, PlayoutEvent
 from voiced.edge.microphone import pauses
 from voiced.edge.output import BLOCK, Output
-from voiced.edge.soundcard import Interrupted
 from voiced.edge.soundfile import WavWriter
+from voiced.edge.stream import Interrupted
 from voiced.errors import DeviceError, SoundFileError
 
 logger = logging.getLogger(__name__)
