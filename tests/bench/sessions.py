@@ -24,12 +24,13 @@ from voiced.core.frames import FRAME, MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.core.likeness import best_match
 from voiced.core.playout import Drained
 from voiced.core.resample import resample
+from voiced.core.uplink import RING_S
 from voiced.simulator import Scenario
 
 BLOCK = SERVICE_RATE // 50
 FOLLOW_UPS = ("negative_1", "negative_2")
 PATIENCE_S = 45.0
-MOST_LATE_S = 0.5
+MOST_LATE_S = 0.15
 SETTLED_S = 0.4
 """Nobody speaks for so long after an answer."""
 KILLS: tuple[tuple[int, str] | None, ...] = (
@@ -244,6 +245,7 @@ async def roll_over(wanted: int) -> Tally:
         while replaced(home, tally) < wanted:
             await asyncio.sleep(SETTLED_S)
             if not going_on or home.daemon.status == "idle":
+                await asyncio.sleep(RING_S)  # what was just said would be taken for the room's usual noise
                 tally.conversations += 1
                 going_on = await ask(room, tally)
                 continue
@@ -327,7 +329,7 @@ async def _measure(*, quick: bool) -> dict[str, Any]:
             in_peace(4), with_kills(1, 12), with_kills(1, 4, naive=True), *(roll_over(1) for _ in range(3))
         )
     else:
-        calm, *rolled = await asyncio.gather(in_peace(6), *(roll_over(5) for _ in range(10)))
+        calm, *rolled = await asyncio.gather(in_peace(6), *(roll_over(10) for _ in range(5)))
         killed = await with_kills(200, 10)
         naive = await with_kills(50, 10, naive=True)
     rolling = Tally()
