@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -252,6 +252,7 @@ KINDS = st.sampled_from(["speech", "silence", "noise", "clipped", "dry", "gap"])
 
 @settings(max_examples=8, deadline=None)
 @given(st.lists(st.tuples(KINDS, st.integers(1, 40), st.integers(0, 2**31)), max_size=8))
+@example([("speech", 16, 0), ("dry", 2, 0), ("clipped", 2, 0)])
 def test_any_history_is_survived(history: list[tuple[str, int, int]]) -> None:
     """Frames keep place and length, nothing gets louder for long, and afterwards it works as ever."""
     stage = Stage()

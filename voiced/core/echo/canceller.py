@@ -277,6 +277,8 @@ class LinearCanceller:
     def _look_into(self, frame: Frame) -> None:
         found = None if self._doubt % _RELOOK else self._look(frame, self._known.response)
         self._doubt = 0 if found is not None or self._doubt >= _DOUBT else self._doubt + 1
+        if not self._doubt:
+            self._poor = 0  # another delay is looked for anew, if at all: what was found until now was a path's
         assert self._lag is not None  # noqa: S101 - asked for where the delay is known only
         if found is not None and abs(found.samples - self._lag) > _SLIPPED:
             self._slips += 1
@@ -325,7 +327,7 @@ class LinearCanceller:
     def _follow(self, frame: Frame) -> None:
         """Look for another delay where most of the echo is left for long: the speaker may be another one."""
         self._poor = self._poor + 1 if self._loss.is_poor else 0
-        if self._poor < _POOR or not self._is_sure:
+        if self._poor < _POOR or not self._is_sure or self._doubt:
             return
         if self._poor == _POOR:
             self._finder.restart()

@@ -17,6 +17,8 @@ _FAINT = 1e-6
 _POOR = 0.4
 """Share of the power that is left where most of the echo is."""
 _WORSE = 1.05
+_FAR_WORSE = 3.0
+"""How much more power one frame may be left with than it came with: the average is slow to see that."""
 _FADING = 0.6
 """How much power of the echo is left 20 ms later, in the room and in the speaker."""
 _MARGIN = 2.0
@@ -72,6 +74,9 @@ class Loss:
         self._power += (1 - _MEMORY) * (before - self._power)
         self._left += (1 - _MEMORY) * (after - self._left)
         self._measure(before, after)
+        if after > _FAR_WORSE * before:
+            self._share = 0.0
+            return microphone
         share = 0.0 if self._left > _WORSE * self._power else 1.0
         if share == self._share:
             return cleaned if share else microphone
