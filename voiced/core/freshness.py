@@ -2,7 +2,8 @@
 
 import math
 from dataclasses import dataclass, field
-from statistics import median
+
+from voiced.core.quantile import quantile
 
 MARGIN_S = 120.0
 """From when on before its end a pause is looked for. Source: realtime.md 4.2."""
@@ -43,5 +44,5 @@ class Freshness:
     def _is_slow(self) -> bool:
         if len(self._waits) < 2 * TURNS:
             return False
-        first, last = median(self._waits[:TURNS]), median(self._waits[TURNS:])
+        first, last = quantile(self._waits[:TURNS], 0.5), quantile(self._waits[TURNS:], 0.5)
         return last >= GROWTH * first and last - first >= NOTICEABLE_S

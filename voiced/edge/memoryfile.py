@@ -13,7 +13,8 @@ logger = logging.getLogger(__name__)
 
 
 class _Kept(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    # Built when used: what pydantic loads for a dataclass takes 2 MB.
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
     turns: list[Said]
 
