@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from voiced.core.evidence import Clip
 from voiced.core.frames import FRAME, SERVICE_RATE, Frame, Samples
 from voiced.core.ledger import QUARTER_S, Book, Entry
+from voiced.core.mqtt.commands import Message
 from voiced.core.mqtt.payloads import BrokerHealth, EchoHealth
 from voiced.core.playout import Drained, PlayoutEvent, Started
 from voiced.core.wake import NearMiss, Wake, WordRule
@@ -255,6 +256,9 @@ class Diary:
 
     def republish(self, names: tuple[str, ...] = ()) -> None:
         self.republished.append(names)
+
+    async def obey(self, post: Callable[[Message], None]) -> None:
+        await asyncio.Event().wait()  # nobody asks
 
     def _note(self, topic: str, payload: str) -> None:
         self.history.append((topic, payload))

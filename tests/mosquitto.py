@@ -220,18 +220,17 @@ async def obeyed(broker: MqttBroker, result: dict[str, Any] | None = None) -> As
     """Read and answer every command, as the daemon would."""
     done: list[mqtt.Command] = []
 
-    async def obey() -> None:
-        async for message in broker.commands():
-            try:
-                command = mqtt.parse(message, KITCHEN)
-            except RefusedCommandError as exc:
-                answer, reply = mqtt.failed(None, exc, mqtt.moment(0)), exc.reply
-            else:
-                done.append(command)
-                answer, reply = mqtt.succeeded(command, mqtt.moment(0), result or {"done": True}), command.reply
-            broker.answer(reply.topic, answer.json_text(), reply.correlation)
+    def obey(message: mqtt.Message) -> None:
+        try:
+            command = mqtt.parse(message, KITCHEN)
+        except RefusedCommandError as exc:
+            answer, reply = mqtt.failed(None, exc, mqtt.moment(0)), exc.reply
+        else:
+            done.append(command)
+            answer, reply = mqtt.succeeded(command, mqtt.moment(0), result or {"done": True}), command.reply
+        broker.answer(reply.topic, answer.json_text(), reply.correlation)
 
     async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(obey())
+        task = tasks.create_task(broker.obey(obey))
         yield done
         task.cancel()

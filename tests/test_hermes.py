@@ -313,13 +313,7 @@ async def rhasspy(
         await connected(broker)
         bridge = diary.bridge = HermesBroker(broker, topics, config.mqtt.hermes_site_id or topics.id)
         async with at_home(scenario, config, speaker=speaker, diary=diary) as home:
-            bridge.obey(home.daemon.post)
-
-            async def obey() -> None:
-                async for message in bridge.commands():
-                    home.daemon.post(message)
-
-            obeying = asyncio.create_task(obey())
+            obeying = asyncio.create_task(bridge.obey(home.daemon.post))
             yield home, neighbour
             obeying.cancel()
 
@@ -421,9 +415,13 @@ async def test_the_daemon_is_opened_with_the_bridge(mosquitto: Mosquitto, tmp_pa
         await eventually(lambda: broker.connected, "connected")
         await neighbour.send("hermes/hotword/toggleOff", json.dumps({"siteId": "test"}))
         await neighbour.send("voiced/test/command/ping", b"")
-        assert (await asyncio.wait_for(anext(broker.commands()), 10)).topic == "voiced/test/command/ping"
-        broker.obey(posted.append)  # what came before anybody obeyed is not lost
-        assert [(message.topic, message.payload) for message in posted] == [("voiced/test/set/wake_enabled", b"OFF")]
+        obeying = asyncio.create_task(broker.obey(posted.append))
+        await eventually(lambda: len(posted) == 2, "both came")
+        obeying.cancel()
+        assert [(message.topic, message.payload) for message in posted] == [
+            ("voiced/test/set/wake_enabled", b"OFF"),
+            ("voiced/test/command/ping", b""),
+        ]
 
 
 async def test_without_the_key_hermes_is_not_even_subscribed_to() -> None:

@@ -27,10 +27,10 @@ def test_memory_that_nobody_needs_is_given_back() -> None:
 
 LARGE = """
 import sys
-from voiced.edge.machine import keep_no_large_blocks, load_meter
+from voiced.edge.machine import keep_little_memory, load_meter
 
 if sys.argv[1] == "kept":
-    keep_no_large_blocks()
+    keep_little_memory()
 load = load_meter()
 kept = []
 before = load().rss_mb

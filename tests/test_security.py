@@ -1,5 +1,6 @@
 """What the README promises of brokers, and what leaves this machine when it must not."""
 
+import asyncio
 import re
 import ssl
 import subprocess
@@ -20,7 +21,7 @@ from tests.soundbed import SoundBed, require_pulseaudio
 from tests.test_whole import ROOM, in_a_room
 from voiced.config import MqttConfig
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE
-from voiced.core.mqtt import TABLE, Topics
+from voiced.core.mqtt import TABLE, Message, Topics
 from voiced.edge.broker import MqttBroker
 from voiced.edge.mosquitto import Mosquitto
 from voiced.simulator import Scenario, Turn
@@ -118,11 +119,11 @@ async def test_the_readmes_broker_lets_each_say_what_is_its_own(
                 await eventually(lambda: heard <= {name for name, _ in house.heard}, "Home Assistant hears it all")
                 assert await house.writes("voiced/kitchen/set/volume", "30")
                 assert await house.writes("voiced/all/command/stop", "")
-                commands = device.commands()
-                assert {(await anext(commands)).topic, (await anext(commands)).topic} == {
-                    "voiced/kitchen/set/volume",
-                    "voiced/all/command/stop",
-                }
+                asked: list[Message] = []
+                obeying = asyncio.create_task(device.obey(asked.append))
+                await eventually(lambda: len(asked) == 2, "both commands come")
+                obeying.cancel()
+                assert {one.topic for one in asked} == {"voiced/kitchen/set/volume", "voiced/all/command/stop"}
                 display = visitors["display"]
                 assert not await display.writes("voiced/kitchen/command/listen")
                 assert {name for name, _ in display.heard} == {"voiced/kitchen/state"}

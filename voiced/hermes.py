@@ -6,7 +6,7 @@ commands of our own contract. :mod:`voiced.core.hermes` translates; nothing else
 
 import json
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 from voiced.core import hermes
 from voiced.core.mqtt.commands import Message
@@ -35,19 +35,18 @@ class HermesBroker:
 
     # --- what is asked ------------------------------------------------------------------------------------------------
 
-    async def commands(self) -> AsyncIterator[Message]:
-        """Yield what others ask of us, for ever."""
-        async for message in self._broker.commands():
-            if message.topic in hermes.SUBSCRIBED:
-                self._take(hermes.Received(message.topic, message.payload))
-            else:
-                yield message
-
-    def obey(self, post: Callable[[Message], None]) -> None:
-        """Have what is asked in the words of Hermes handed to ``post`` from now on."""
+    async def obey(self, post: Callable[[Message], None]) -> None:
+        """Hand what others ask of us to ``post``, in whichever words, for ever."""
         self._post = post
         for message in self._waiting:
             post(message)
+        await self._broker.obey(self._sorted)
+
+    def _sorted(self, message: Message) -> None:
+        if message.topic in hermes.SUBSCRIBED:
+            self._take(hermes.Received(message.topic, message.payload))
+        else:
+            self._post(message)
 
     def _take(self, event: hermes.Event) -> None:
         self._state, effects = hermes.step(self._state, event)

@@ -29,11 +29,10 @@ from voiced.core.wake import WakeRules
 from voiced.core.words import word_rules
 from voiced.edge import verifierfile
 from voiced.edge.aec3 import Aec3, LateAec3
-from voiced.edge.broker import MqttBroker
 from voiced.edge.clips import ClipFolder
 from voiced.edge.credentials import Credentials
 from voiced.edge.ledgerfile import LedgerFile, load_prices
-from voiced.edge.machine import give_back, keep_no_large_blocks, load_meter, local_zone, since_boot
+from voiced.edge.machine import give_back, keep_little_memory, load_meter, local_zone, since_boot
 from voiced.edge.mediafile import MediaFiles
 from voiced.edge.memoryfile import MemoryFile
 from voiced.edge.models import find_models
@@ -44,7 +43,6 @@ from voiced.edge.supervisor import Supervisor
 from voiced.edge.vad import Vad
 from voiced.edge.wakemodel import WakeModels
 from voiced.errors import MissingPartError
-from voiced.hermes import HermesBroker
 from voiced.messaging import about, log_told, open_broker
 from voiced.parts import Parts
 from voiced.ports import Broker, Echo, Microphone, Speaker
@@ -110,7 +108,7 @@ async def opened(
         VoicedError: If a part that cannot come by itself later is missing: a model, a file, a password.
 
     """
-    keep_no_large_blocks()
+    keep_little_memory()
     prices = load_prices(config.budget.prices_file)
     ears, reference = make_ears(config)
     state = state_directory(environ)
@@ -202,11 +200,10 @@ async def live(house: House, supervisor: Supervisor) -> None:
     """Run until cancelled, or until a recording instead of a microphone is over."""
     daemon = house.daemon
     logger.info("voiced %s talks to %s", __version__, house.endpoint.describe())
-    watching = [asyncio.create_task(_watch(house, supervisor), name="watch")]
-    if isinstance(house.broker, HermesBroker):
-        house.broker.obey(daemon.post)
-    if isinstance(house.broker, MqttBroker | HermesBroker):
-        watching.append(asyncio.create_task(_obey(house.broker, daemon), name="obey"))
+    watching = [
+        asyncio.create_task(_watch(house, supervisor), name="watch"),
+        asyncio.create_task(house.broker.obey(daemon.post), name="obey"),
+    ]
     running = asyncio.create_task(daemon.run(), name="daemon")
 
     def reload() -> None:
@@ -231,11 +228,6 @@ async def start_simulator(parts: AsyncExitStack) -> str:
     from voiced.simulator import Simulator  # noqa: PLC0415 - a daemon with a real service does without its memory
 
     return (await parts.enter_async_context(Simulator(record=False))).url
-
-
-async def _obey(broker: MqttBroker | HermesBroker, daemon: Daemon) -> None:
-    async for message in broker.commands():
-        daemon.post(message)
 
 
 async def _watch(house: House, supervisor: Supervisor) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from voiced import __version__
 from voiced.config import Config
 from voiced.core import discovery
 from voiced.core.mqtt import payloads
+from voiced.core.mqtt.commands import Message
 from voiced.core.mqtt.topics import CONTRACT, Topics
 from voiced.core.profiles import voices
 from voiced.core.words import choices
@@ -21,7 +22,6 @@ from voiced.edge.knownsecrets import known_secrets
 from voiced.edge.logtap import LogTap
 from voiced.edge.outboxfile import OutboxFile
 from voiced.edge.store import SettingsFile
-from voiced.hermes import HermesBroker
 from voiced.ports import Broker
 
 Announced: TypeAlias = tuple[dict[str, str], tuple[str, ...]]
@@ -53,6 +53,10 @@ class NoBroker:
 
     def republish(self, names: tuple[str, ...] = ()) -> None:
         """Do nothing."""
+
+    async def obey(self, post: Callable[[Message], None]) -> None:  # noqa: ARG002 - nobody asks
+        """Wait for ever."""
+        await asyncio.Event().wait()
 
 
 async def open_broker(config: Config, state: Path, parts: AsyncExitStack, *, restarts: bool) -> Broker:
@@ -87,7 +91,11 @@ async def open_broker(config: Config, state: Path, parts: AsyncExitStack, *, res
     broker = await parts.enter_async_context(
         MqttBroker(config=config.mqtt, topics=topics, discovery=messages, withdrawn=withdrawn, outbox=outbox)
     )
-    return HermesBroker(broker, topics, config.mqtt.hermes_site_id or topics.id) if config.mqtt.hermes else broker
+    if not config.mqtt.hermes:
+        return broker
+    from voiced.hermes import HermesBroker  # noqa: PLC0415 - few want it, and it takes memory
+
+    return HermesBroker(broker, topics, config.mqtt.hermes_site_id or topics.id)
 
 
 def about(config: Config) -> payloads.Info:

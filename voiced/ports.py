@@ -12,6 +12,7 @@ from voiced.core.evidence import Clip
 from voiced.core.frames import Frame, Samples
 from voiced.core.ledger import Book, Entry
 from voiced.core.memory import Said
+from voiced.core.mqtt.commands import Message
 from voiced.core.mqtt.payloads import BrokerHealth, EchoHealth
 from voiced.core.realtime.events import ClientEvent, ServerEvent
 from voiced.core.realtime.mending import Limits
@@ -287,15 +288,14 @@ class Broker(Protocol):
     def deliver(self, topic: str, payload: str, *, parcel: str) -> None:
         """Publish an event that must arrive: it survives a restart until the broker has confirmed it.
 
-        Args:
-            topic: Below ``<base>/<id>/``.
-            payload: What is published.
-            parcel: Unique name.
-
+        Topic below ``<base>/<id>/``; ``parcel`` is a unique name.
         """
 
     def republish(self, names: tuple[str, ...] = ()) -> None:
         """Publish latest values again: those named, or all."""
+
+    async def obey(self, post: Callable[[Message], None]) -> None:
+        """Hand what others ask of us to ``post``, for ever."""
 
     def shout(self, topic: str, payload: str) -> bool:
         """Publish at once or not at all, on a full topic; return whether it is on its way."""

@@ -74,8 +74,11 @@ class Unit:
 
     async def listen(self) -> None:
         loop = asyncio.get_running_loop()
-        async for message in self.broker.commands():
+
+        def later(message: Message) -> None:
             loop.call_later(self.dice.uniform(*DELAY_S), self.take, message)
+
+        await self.broker.obey(later)
 
     def take(self, message: Message) -> None:
         self.taken += 1

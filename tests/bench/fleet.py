@@ -204,9 +204,11 @@ class Unit:
         self.answering = None
 
     async def obey(self) -> None:
-        async for message in self.broker.commands():
-            if not self.household.got(message):
-                self.reports.obeyed(mqtt.parse(message, Topics.of(self.config)))
+        await self.broker.obey(self._got)
+
+    def _got(self, message: mqtt.Message) -> None:
+        if not self.household.got(message):
+            self.reports.obeyed(mqtt.parse(message, Topics.of(self.config)))
 
     @property
     def answers(self) -> bool:

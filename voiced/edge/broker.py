@@ -8,7 +8,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from types import MappingProxyType, TracebackType
 from typing import Literal, Self
@@ -187,10 +187,10 @@ class MqttBroker:
         self._outgoing.again([self._topics.own(name) for name in names] or None)
         self._pump()
 
-    async def commands(self) -> AsyncIterator[Message]:
-        """Yield what others ask of us, for ever."""
+    async def obey(self, post: Callable[[Message], None]) -> None:
+        """Hand what others ask of us to ``post``, for ever."""
         while True:
-            yield await self._mailbox.next()
+            post(await self._mailbox.next())
 
     async def __aenter__(self) -> Self:
         """Begin to connect; does not wait for it.

@@ -53,18 +53,21 @@ def load_meter() -> Callable[[], Load]:
 
 LARGE = 1 << 20
 """Bytes of a block that goes back to the system as soon as it is free."""
-_M_MMAP_THRESHOLD = -3
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 """mallopt(3)."""
 
 
-def keep_no_large_blocks() -> None:
-    """Have large blocks of memory, such as messages of 10 MB that are refused, go back to the system for good.
+def keep_little_memory() -> None:
+    """Have memory go back to the system; call it before there are threads.
 
-    glibc learns from the first one to keep them, up to 32 MB each, among small blocks that outlive them.
+    Large blocks, such as messages of 10 MB that are refused: glibc learns from the first one to keep them, up to 32 MB
+    each, among small blocks that outlive them. And it keeps some for each thread, so that threads do not wait for each
+    other, which ours do for the interpreter anyway.
     """
     option = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's
     if option is not None:
         option(_M_MMAP_THRESHOLD, LARGE)
+        option(_M_ARENA_MAX, 1)
 
 
 def give_back() -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from voiced.config import Config
-from voiced.core import hermes
 from voiced.core.mqtt import actions, passing, payloads
 from voiced.core.mqtt.actions import JsonSchema
 from voiced.core.mqtt.payloads import Payload
@@ -92,7 +91,9 @@ class Topics:
     def of(cls, config: Config) -> "Topics":
         """Return the topics of a configuration."""
         mqtt, house = config.mqtt, config.house
-        others = hermes.SUBSCRIBED if mqtt.hermes else ()
+        others: tuple[str, ...] = ()
+        if mqtt.hermes:
+            from voiced.core.hermes import SUBSCRIBED as others  # noqa: N811, PLC0415 - few want it, and it takes memory
         return cls(mqtt.base_topic, config.device.id, mqtt.discovery_prefix, house.together, house.groups, others)
 
     @property
