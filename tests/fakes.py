@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from voiced.core.evidence import Clip
 from voiced.core.frames import FRAME, SERVICE_RATE, Frame, Samples
 from voiced.core.ledger import QUARTER_S, Book, Entry
@@ -167,6 +169,7 @@ class InstantSpeaker:
         self.percents: list[int | None] = []
         self.paused = False
         self.pauses = 0
+        self.chimed: Samples = np.zeros(0, np.int16)
         self._queue: list[tuple[str, int, bytes]] = []
 
     @property
@@ -195,6 +198,7 @@ class InstantSpeaker:
 
     def chime(self, sound: Samples) -> None:
         self.chimes += 1
+        self.chimed = sound
 
     def cut(self) -> dict[tuple[str, int], int]:
         self.cuts += 1

@@ -29,6 +29,7 @@ from voiced.edge.ledgerfile import load_prices
 from voiced.edge.link import Patience
 from voiced.edge.mediafile import MediaFiles
 from voiced.edge.service import RealtimeService
+from voiced.edge.soundfile import shipped
 from voiced.edge.vad import Vad
 from voiced.parts import Parts
 from voiced.ports import Clips, Ledger, Load, Media, Memories
@@ -203,6 +204,7 @@ async def at_home(
                     prices=prices or load_prices(""),
                     zone=zone,
                     since_boot=since_boot or (lambda: today().timestamp()),
+                    sentence=shipped("budget"),
                 ),
                 media=media or MediaFiles(config.mqtt.media),
                 reread=reread,

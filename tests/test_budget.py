@@ -11,6 +11,7 @@ import pytest
 from tests.fakes import InstantSpeaker, KeptLedger
 from tests.stories import QUICK, Home, at_home, config_for_tests, told
 from voiced.config import BudgetConfig, Config, RealtimeConfig
+from voiced.core.chimes import chime
 from voiced.core.conversation import step
 from voiced.core.effects import Chime, CloseSession, Cut, EndTurn, Send
 from voiced.core.events import Tick
@@ -19,6 +20,7 @@ from voiced.core.realtime import events as wire
 from voiced.core.states import Hearing, Idle, Listening, Processing, Responding, Rules, State, Talk
 from voiced.edge.ledgerfile import LedgerFile, load_prices
 from voiced.edge.machine import local_zone
+from voiced.edge.soundfile import shipped
 from voiced.profileconfig import ProfileConfig
 from voiced.simulator import Turn
 
@@ -122,6 +124,7 @@ async def test_a_spent_day_refuses_everything_until_midnight() -> None:
         chimes = home.speaker.chimes
         home.speak()
         await home.diary.until(lambda _: home.speaker.chimes == chimes + 1)
+        assert home.speaker.chimed.tolist() == [*chime("error"), *shipped("budget")]
         assert len(told(home.diary, "event/wake", "detected")) == 1
         assert len(home.simulator.sessions) == home.simulator.connections == 1
         assert usage(home)["cost"]["limit_day"] == 0.0001
@@ -146,6 +149,7 @@ async def test_a_conversation_ends_after_the_answer_that_crossed_the_cap() -> No
         played = b"".join(pcm for _, _, pcm in home.speaker.played)
         assert played == home.simulator.sessions[0].sent_pcm.tobytes()
         assert home.speaker.chimes == 2
+        assert home.speaker.chimed.tolist() == [*chime("error"), *shipped("budget")]
         home.speak()  # the next session has a cap of its own
         await home.until_told("finished", count=2)
 
@@ -273,7 +277,7 @@ def test_with_nothing_left_no_further_answer_is_waited_for(state: State) -> None
     after, effects = step(state, Tick(), 1.0, SPENT)
     assert after == Idle(1)
     assert CloseSession(1, "budget") in effects
-    assert Chime("error") in effects
+    assert Chime("budget") in effects
     failed = [effect for effect in effects if isinstance(effect, EndTurn)]
     assert [each.code for each in failed] == ([] if isinstance(state, Listening) else ["budget"])
 

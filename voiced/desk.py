@@ -170,7 +170,7 @@ class Desk:
             self.step(Ended("budget"))  # the last answer, which the word would interrupt
         elif event.request is not None:
             self.scribe.refuse(event.request, CommandError(refusal, code="unavailable"))
-        self.chime("error")
+        self.chime("budget")
 
     def notice(self, state: State) -> None:
         """Take the state of the conversation."""

@@ -2,6 +2,8 @@
 
 import logging
 
+import numpy as np
+
 from voiced.config import Config
 from voiced.core.chimes import chime
 from voiced.core.effects import (
@@ -130,9 +132,13 @@ class Hands:
                 self._write(effect)
 
     def chime(self, kind: ChimeKind) -> None:
-        """Play a short sound, where the profile has any."""
-        if chimes(self._config, self._profile):
-            self._speaker.chime(chime(kind))
+        """Play a short sound, where the profile has any; who speaks English is told of a spent budget in words, too."""
+        if not chimes(self._config, self._profile):
+            return
+        sound = chime("error" if kind == "budget" else kind)
+        if kind == "budget" and self._config.profiles[self._profile].language in {"en", ""}:
+            sound = np.concatenate((sound, self._spending.sentence))
+        self._speaker.chime(sound)
 
     def session_is_ready(self, ready: SessionReady, opened: float) -> None:
         """Tell the new session, which was opened at that time, what was said before, and others that there is one."""

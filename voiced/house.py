@@ -38,6 +38,7 @@ from voiced.edge.memoryfile import MemoryFile
 from voiced.edge.models import find_models
 from voiced.edge.service import RealtimeService
 from voiced.edge.sound import SoundSettings, open_sound
+from voiced.edge.soundfile import shipped
 from voiced.edge.store import SettingsFile, state_directory
 from voiced.edge.supervisor import Supervisor
 from voiced.edge.vad import Vad
@@ -171,7 +172,13 @@ async def opened(
                 past=parts.enter_context(SettingsFile(state / "turns.json", "turns")),
                 resampler=Resampler,
                 clock=time.monotonic,
-                means=Means(ledger=book, prices=prices, zone=local_zone(environ), since_boot=since_boot),
+                means=Means(
+                    ledger=book,
+                    prices=prices,
+                    zone=local_zone(environ),
+                    since_boot=since_boot,
+                    sentence=shipped("budget"),
+                ),
                 media=MediaFiles(config.mqtt.media),
                 reread=reread,
                 supervised=restarts,

@@ -8,7 +8,7 @@ from voiced.core.realtime import events as wire
 
 Source = Literal["wake_word", "button", "mqtt", "follow_up"]
 Outcome = Literal["finished", "interrupted", "failed", "timeout"]
-ChimeKind = Literal["wake", "error"]
+ChimeKind = Literal["wake", "error", "budget"]
 Resend = Literal["text", "rest", "sound", "held", "turn"]
 """How a session is told what one before it was: not as sound; what there may be behind the last answer; what is being
 said; the same, in a turn that the person holds; or a whole turn, which is to be answered."""

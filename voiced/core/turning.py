@@ -91,7 +91,7 @@ def follow(state: Processing | Responding | Finishing, ended: tuple[Effect, ...]
     if isinstance(state, Finishing) and state.lost:
         return resting(talk), ended
     if rules.spent:
-        return resting(talk), (*ended, CloseSession(talk.session, "budget"), Chime("error"))
+        return resting(talk), (*ended, CloseSession(talk.session, "budget"), Chime("budget"))
     if talk.question is not None:
         return _ask(talk, talk.question, ended, now, rules)
     if talk.goodbye:
@@ -157,7 +157,7 @@ def spent(state: Active) -> Step:
     _, ended = silenced(state)
     if ended:
         failed = (*ended[:-1], EndTurn(state.talk.turn, "failed", "budget", "the budget is spent"))
-    return resting(state.talk), (*failed, CloseSession(state.talk.session, "budget"), Chime("error"))
+    return resting(state.talk), (*failed, CloseSession(state.talk.session, "budget"), Chime("budget"))
 
 
 def lost(state: Active, event: SessionLost, rules: Rules) -> Step:

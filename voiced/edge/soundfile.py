@@ -52,6 +52,11 @@ def read_wav(path: Path, rate: int = MICROPHONE_RATE) -> Samples:
     return resample(_mono(form, sound), form.rate, rate)
 
 
+def shipped(name: str) -> Samples:
+    """Return a sound that comes with the package, 24 kHz."""
+    return read_wav(Path(__file__).parents[1] / "sounds" / f"{name}.wav", SERVICE_RATE)
+
+
 def _parse(content: bytes) -> tuple[_Format, bytes]:
     """Return format and sound, whole sample frames only.
 
