@@ -17,9 +17,9 @@ logger = logging.getLogger(__name__)
 BLOCK = SERVICE_RATE // 100
 """Samples moved at a time: 10 ms."""
 
-LATENCY_S = 0.03
-"""What PortAudio is asked for, from which it makes a buffer of 40 ms (of 0.04 one of 60). What waits in it sounds on
-when an answer is cut, and comes before an answer that begins."""
+LATENCY_S = 0.04
+"""What PortAudio is asked for, from which it makes a buffer of 60 ms. What waits in it sounds on when an answer is cut,
+and comes before an answer that begins; but with 0.03, and 40 ms, a machine with other work let it run dry."""
 
 MOST_LATENCY_S, TOLERATED, HEALED = 0.16, 3, 10
 """A machine that was late more often while the device was open gets twice as much time, up to this much; and half of
