@@ -268,12 +268,15 @@ class Diary:
         self.history.append((topic, payload))
         self._changed.set()
 
-    async def until(self, holds: Callable[["Diary"], bool], *, timeout_s: float = 10.0) -> None:
+    async def until(self, holds: Callable[["Diary"], bool], *, patience_s: float = 20.0) -> None:
         """Wait until what was written makes ``holds`` true."""
-        async with asyncio.timeout(timeout_s):
-            while not holds(self):
-                self._changed.clear()
-                await self._changed.wait()
+        try:
+            async with asyncio.timeout(patience_s):
+                while not holds(self):
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise AssertionError(f"did not happen within {patience_s} s; the last were {self.history[-5:]}") from None
 
 
 class Remembered:

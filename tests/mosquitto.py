@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -14,6 +14,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from tests.waiting import eventually
 from voiced.config import MqttConfig
 from voiced.core import mqtt
 from voiced.core.mqtt import RefusedCommandError, Topics
@@ -22,16 +23,6 @@ from voiced.edge.broker import MqttBroker
 KITCHEN = Topics("voiced", "kitchen")
 AVAILABILITY = "voiced/kitchen/availability"
 DISCOVERY = "homeassistant/device/voiced_kitchen/config"
-
-
-async def eventually(condition: Callable[[], Any], what: str = "", patience_s: float = 20.0) -> None:
-    """Return as soon as ``condition()`` holds."""
-    try:
-        async with asyncio.timeout(patience_s):
-            while not condition():
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        raise AssertionError(f"did not happen within {patience_s} s: {what}") from None
 
 
 @dataclass(frozen=True)

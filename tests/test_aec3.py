@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.mosquitto import eventually
 from tests.recordings import ROOT, noise
+from tests.waiting import eventually
 from voiced.core.frames import FRAME
 from voiced.edge.aec3 import Aec3, LateAec3
 

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from tests.mosquitto import AVAILABILITY, DISCOVERY, Door, Neighbour, connected, eventually, make_broker, obeyed
+from tests.mosquitto import AVAILABILITY, DISCOVERY, Door, Neighbour, connected, make_broker, obeyed
+from tests.waiting import eventually
 from voiced import ports
 from voiced.core import mqtt
 from voiced.core.mqtt import Message

@@ -16,10 +16,10 @@ from tests.mosquitto import (
     Neighbour,
     config,
     connected,
-    eventually,
     make_broker,
     obeyed,
 )
+from tests.waiting import eventually
 from voiced.config import MqttConfig
 from voiced.core.mqtt import Topics
 from voiced.edge import brokerlogin, mosquitto

@@ -14,6 +14,7 @@ import trustme
 
 from tests.callers import KEYS, SETTINGS, scenario, service
 from tests.stories import at_home, config_for_tests
+from tests.waiting import eventually
 from voiced.config import RealtimeConfig
 from voiced.core.realtime.endpoint import endpoint
 from voiced.edge.credentials import Credentials
@@ -296,8 +297,7 @@ async def test_one_that_is_dead_without_a_word_is_given_up_soon() -> None:
     async with Simulator(scenario()) as simulator, await asyncio.start_server(visit, "127.0.0.1", 0) as door:
         line = service(f"ws://127.0.0.1:{door.sockets[0].getsockname()[1]}", patience=Patience(made_s=0.2))
         await line.prepare()
-        while not silent:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: silent, "the connection made beforehand")
         async with line.open(SETTINGS):
             assert simulator.connections == 1
         await line.close()
@@ -313,9 +313,7 @@ async def test_a_rising_score_has_it_made_and_the_wake_uses_it() -> None:
         limit = next(iter(home.ears.words)).threshold
         home.ears.open, home.ears.scores = True, (0.51 * limit,)  # a score rises where there is a voice
         home.microphone.hear(SILENCE)
-        async with asyncio.timeout(5):
-            while not home.simulator.connections:
-                await asyncio.sleep(0.01)
+        await eventually(lambda: home.simulator.connections, "connected beforehand")
         assert home.simulator.attempts == []
         home.speak()
         await home.until_told("finished")

@@ -4,7 +4,6 @@ Each row fails one conversation, or seems to. Either it is answered all the same
 ``health`` says why, with a remedy; then the daemon is idle, and the next wake is answered.
 """
 
-import asyncio
 import json
 import re
 import socket
@@ -16,6 +15,7 @@ import pytest
 from tests.callers import KEYS, Issuer
 from tests.lab.proxy import Proxy
 from tests.stories import Home, at_home, config_for_tests, told
+from tests.waiting import eventually
 from voiced.config import Config, ConversationConfig, RealtimeConfig
 from voiced.core.realtime.mending import Limits
 from voiced.edge.dialing import Address, Names, ask_dns
@@ -378,17 +378,14 @@ async def fail(home: Home, row: Row, way: Proxy | None) -> None:
 
 
 async def until_sent(home: Home, kind: str) -> None:
-    async with asyncio.timeout(10):
-        while not home.simulator.sessions:
-            await asyncio.sleep(0.01)
-        await home.simulator.sessions[0].wait_for(kind)
+    await eventually(lambda: home.simulator.sessions, "a session")
+    await home.simulator.sessions[0].wait_for(kind)
 
 
 async def settled(home: Home) -> None:
     """Wait until the conversation has been one, and is over."""
     await home.diary.until(lambda _: "listening" in home.states())
-    async with asyncio.timeout(20):
-        await home.diary.until(lambda _: home.states()[-1] == "idle", timeout_s=20)
+    await home.diary.until(lambda _: home.states()[-1] == "idle")
 
 
 def test_no_row_is_missing(capsys: pytest.CaptureFixture[str]) -> None:

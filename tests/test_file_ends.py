@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.mosquitto import eventually
+from tests.waiting import eventually
 from voiced.core.chimes import chime
 from voiced.core.frames import FRAME, MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.core.playout import FADE, Drained, PlayoutEvent, Started

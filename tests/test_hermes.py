@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes import Diary, InstantSpeaker
-from tests.mosquitto import Neighbour, connected, eventually, make_broker
+from tests.mosquitto import Neighbour, connected, make_broker
 from tests.stories import QUICK, Home, at_home, config_for_tests
+from tests.waiting import eventually
 from voiced.config import Config, DeviceConfig, MqttConfig
 from voiced.core import hermes
 from voiced.core.hermes import Answered, Do, Effect, Event, Published, Received, State, Tell, step

@@ -1,7 +1,5 @@
 """Talking over an answer, as stories about the whole daemon: the service's memory is what was heard."""
 
-import asyncio
-from collections.abc import Callable
 from typing import Any, Literal
 
 import pytest
@@ -10,6 +8,7 @@ from tests.fakes import InstantSpeaker, ScriptedEcho
 from tests.recordings import noise
 from tests.simulated import check_frames
 from tests.stories import QUICK, Home, at_home, config_for_tests, told
+from tests.waiting import eventually
 from voiced.config import ConversationConfig, RealtimeConfig
 from voiced.core.tools import GOODBYE
 from voiced.simulator import ToolCall, Turn
@@ -29,12 +28,6 @@ async def answering(home: Home) -> dict[str, Any]:
     sent = len(home.simulator.sessions[0].sent_pcm)
     await eventually(lambda: sum(len(pcm) for _, _, pcm in home.speaker._queue) == 2 * sent)
     return done
-
-
-async def eventually(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not holds():
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("provider", ["azure", "azure-preview"])

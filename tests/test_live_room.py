@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from tests.liveroom import LiveRoom
-from tests.mosquitto import eventually
 from tests.recordings import ROOT, SOUNDS, load
 from tests.room import Acoustics
 from tests.room import Room as VirtualRoom
 from tests.soundbed import SoundBed, canary
 from tests.test_whole import ROOM, bed, in_a_room
+from tests.waiting import eventually
 from voiced.core.frames import SERVICE_RATE
 from voiced.edge.soundfile import read_wav
 from voiced.simulator import Scenario, Turn

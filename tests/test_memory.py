@@ -18,8 +18,9 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.mosquitto import Neighbour, eventually
+from tests.mosquitto import Neighbour
 from tests.stories import Home, at_home, config_for_tests
+from tests.waiting import eventually
 from voiced.config import Config, ConversationConfig
 from voiced.core.memory import Memory, Said
 from voiced.edge.memoryfile import MemoryFile

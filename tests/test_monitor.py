@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.mosquitto import KITCHEN, Neighbour, config, connected, eventually, make_broker, obeyed
+from tests.mosquitto import KITCHEN, Neighbour, config, connected, make_broker, obeyed
 from tests.stories import QUICK, at_home
+from tests.waiting import eventually
 from voiced import mqttcommands
 from voiced.config import Config, DeviceConfig
 from voiced.core import monitorview, mqtt

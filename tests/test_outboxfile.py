@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mosquitto import AVAILABILITY, Door, Neighbour, config, connected, eventually, make_broker
+from tests.mosquitto import AVAILABILITY, Door, Neighbour, config, connected, make_broker
+from tests.waiting import eventually
 from voiced.core.outgoing import Parcel
 from voiced.edge.mosquitto import Mosquitto
 from voiced.edge.outboxfile import OutboxFile

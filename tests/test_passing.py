@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tests.mosquitto import KITCHEN, Neighbour, connected, eventually, make_broker
+from tests.mosquitto import KITCHEN, Neighbour, connected, make_broker
 from tests.mosquitto import config as mqtt_config
 from tests.stories import QUICK, at_home, config_for_tests, told
+from tests.waiting import eventually
 from voiced.config import Config, DeviceConfig, MqttConfig
 from voiced.core.mqtt import moment
 from voiced.core.realtime import events as wire

@@ -1,7 +1,5 @@
 """Turns that end here: by our own ear, or when whoever holds the microphone open lets it go; with a real simulator."""
 
-import asyncio
-from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +9,7 @@ from tests.fakes import InstantSpeaker, ScriptedEcho
 from tests.recordings import noise
 from tests.simulated import check_frames
 from tests.stories import QUICK, Home, at_home, config_for_tests, told
+from tests.waiting import eventually
 from voiced.config import ConversationConfig, RealtimeConfig
 from voiced.core.mqtt.commands import Message
 from voiced.profileconfig import ProfileConfig
@@ -188,12 +187,6 @@ async def answered(home: Home) -> None:
     await home.simulator.sessions[0].wait_for("response.done")
     expected = 2 * len(home.simulator.sessions[0].sent_pcm)
     await eventually(lambda: sum(len(pcm) for _, _, pcm in home.speaker._queue) == expected)
-
-
-async def eventually(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not holds():
-            await asyncio.sleep(0.01)
 
 
 async def test_a_press_right_behind_a_release_begins_anew() -> None:

@@ -16,10 +16,10 @@ from tests.mosquitto import (
     Neighbour,
     config,
     connected,
-    eventually,
     make_broker,
     obeyed,
 )
+from tests.waiting import eventually
 from voiced import cli, mqttcommands
 from voiced.config import Config, DeviceConfig
 from voiced.core import mqtt

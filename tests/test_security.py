@@ -16,9 +16,10 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from tests.lab.lab import utterance
-from tests.mosquitto import connected, eventually
+from tests.mosquitto import connected
 from tests.soundbed import SoundBed, require_pulseaudio
 from tests.test_whole import ROOM, in_a_room
+from tests.waiting import eventually
 from voiced.config import MqttConfig
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE
 from voiced.core.mqtt import TABLE, Message, Topics

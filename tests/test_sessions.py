@@ -1,8 +1,6 @@
 """Sessions that die, and sessions that are replaced, under the real daemon, with a real simulator."""
 
-import asyncio
 import json
-from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +11,7 @@ from tests.recordings import NOTES, SOUNDS, load, noise
 from tests.simulated import check_frames
 from tests.stories import QUICK, Home, at_home, config_for_tests, told
 from tests.test_budget import PRICES
+from tests.waiting import eventually
 from voiced.config import BudgetConfig, ConversationConfig, RealtimeConfig
 from voiced.core.freshness import TURNS
 from voiced.profileconfig import ProfileConfig
@@ -63,12 +62,6 @@ async def until_listening(home: Home) -> None:
 async def until_heard_by(home: Home, session: int) -> None:
     await eventually(lambda: len(home.simulator.sessions) > session)
     await home.simulator.sessions[session].wait_for_client("input_audio_buffer.append")
-
-
-async def eventually(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not holds():
-            await asyncio.sleep(0.01)
 
 
 def answers(home: Home) -> int:

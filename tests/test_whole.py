@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.mosquitto import Neighbour, eventually
+from tests.mosquitto import Neighbour
 from tests.recordings import NOTES, SOUNDS, load, noise
 from tests.soundbed import SoundBed, canary, require_pulseaudio
+from tests.waiting import eventually
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.core.likeness import best_match
 from voiced.core.resample import resample

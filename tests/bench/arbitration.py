@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.mosquitto import connected, eventually
+from tests.mosquitto import connected
+from tests.waiting import eventually
 from voiced.config import Config, DeviceConfig, HouseConfig, MqttConfig
 from voiced.core.mqtt.commands import Message
 from voiced.core.mqtt.topics import Topics

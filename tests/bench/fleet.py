@@ -31,8 +31,9 @@ import psutil
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from tests.mosquitto import connected, eventually
+from tests.mosquitto import connected
 from tests.stories import config_for_tests
+from tests.waiting import eventually
 from voiced.config import Config, DeviceConfig, HouseConfig, MqttConfig
 from voiced.core import mqtt
 from voiced.core.mqtt import payloads

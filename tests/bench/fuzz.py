@@ -20,8 +20,9 @@ import psutil
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from tests.mosquitto import Neighbour, eventually
+from tests.mosquitto import Neighbour
 from tests.recordings import SOUNDS
+from tests.waiting import eventually
 from voiced.core.mqtt import Topics
 from voiced.core.mqtt.actions import ACTIONS, SETTINGS
 from voiced.edge.mosquitto import Mosquitto, free_port

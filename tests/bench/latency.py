@@ -37,8 +37,8 @@ from tests.bench.picture import stacked
 from tests.bench.rig import Rig, at_work
 from tests.bench.timed import STAGES, Seen, passages, stages
 from tests.bench.wire import measure_wire
-from tests.mosquitto import eventually
 from tests.recordings import NOTES, SOUNDS, load, noise
+from tests.waiting import eventually
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.core.likeness import best_match
 from voiced.core.resample import resample

@@ -20,7 +20,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.mosquitto import KITCHEN, Door, Neighbour, eventually
+from tests.mosquitto import KITCHEN, Door, Neighbour
+from tests.waiting import eventually
 from voiced.config import Config, DeviceConfig, MqttConfig
 from voiced.core.mqtt import payloads
 from voiced.edge.broker import MqttBroker

@@ -20,8 +20,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from tests.mosquitto import Neighbour, eventually
+from tests.mosquitto import Neighbour
 from tests.soundbed import SoundBed, VirtualDevice
+from tests.waiting import eventually
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.edge.mosquitto import Mosquitto
 from voiced.simulator import Scenario, Simulator

@@ -23,8 +23,8 @@ from tests.bench import speech
 from tests.bench.rig import Rig, at_work
 from tests.liveroom import LiveRoom
 from tests.make_sounds import RATE, Speaker
-from tests.mosquitto import eventually
 from tests.room import Acoustics, Room
+from tests.waiting import eventually
 from voiced.core.frames import SERVICE_RATE
 from voiced.core.resample import resample
 from voiced.simulator import Scenario, Turn

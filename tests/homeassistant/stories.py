@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.mosquitto import Door, Neighbour, eventually
+from tests.mosquitto import Door, Neighbour
 from tests.recordings import SOUNDS
+from tests.waiting import eventually
 from voiced.core.discovery import COMPONENTS
 from voiced.edge.mosquitto import Mosquitto
 
