@@ -168,6 +168,7 @@ async def test_a_message_that_is_too_long_for_the_broker_does_not_end_the_connec
     ):
         await connected(broker)
         broker.deliver("event/turn", "y" * 30_000, parcel="t1")
+        assert not broker.shout("voiced/kitchen/transcript", "z" * 30_000)
         broker.keep("state", "short")
         await eventually(lambda: neighbour.last("voiced/kitchen/state") == "short", "the rest goes on")
         assert (broker.health.reconnects, broker.health.waiting_turns, broker.health.dropped_turns) == (0, 0, 1)

@@ -94,6 +94,18 @@ def test_a_clock_that_is_set_dates_the_file_as_the_book(
         }
 
 
+def test_another_entry_writes_those_before_it_not_again(tmp_path: Path) -> None:
+    with LedgerFile(tmp_path / "ledger.sqlite") as ledger:
+        for number in range(100):
+            ledger.add(Entry(time=float(number), session="s", kind="span"))
+        assert ledger.written(30)
+        assert ledger._line is not None
+        before = ledger._line.total_changes
+        ledger.add(Entry(time=100.0, session="s", kind="span"))
+        assert ledger.written(30)
+        assert ledger._line.total_changes - before == 1
+
+
 def test_nothing_confirmed_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "state" / "ledger.sqlite"
     kept = 0

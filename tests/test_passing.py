@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,15 @@ def test_lines_are_handed_on_from_the_level_on_and_without_secrets(tapped: Any) 
     ]
     assert lines[1]["message"] == "it failed: OSError: *** refused"
     assert not any(secret in json.dumps(lines) for secret in ("hunter22", "abcdef0123456789"))
+
+
+def test_a_line_that_cannot_be_told_whole_fails_nobody(tapped: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", False)  # it would show the mistake on standard error
+    log, lines, _ = tapped
+    log.warning("no file %s", os.fsdecode(b"/tmp/\xfc.wav"))
+    log.warning("%d seconds", "two")
+    log.warning("later")
+    assert [line["message"] for line in lines] == ["no file /tmp/?.wav", "later"]
 
 
 def test_a_flood_is_cut_and_counted(tapped: Any) -> None:

@@ -36,6 +36,22 @@ def test_nobody_waits_for_a_disk_that_stands_still(tmp_path: Path) -> None:
     assert settings.load() == {"volume": 4}
 
 
+def test_without_a_thread_to_write_nothing_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever saves fails, and may leave."""
+
+    class NoThread(threading.Thread):
+        def start(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    with SettingsFile(tmp_path / "settings.json") as settings:
+        monkeypatch.setattr(threading, "Thread", NoThread)
+        with pytest.raises(RuntimeError):
+            settings.save({"volume": 1})
+        monkeypatch.undo()
+        settings.save({"volume": 2})
+    assert settings.load() == {"volume": 2}
+
+
 @pytest.mark.parametrize("content", ["", "[1]", "{"])
 def test_a_damaged_file_is_told_and_replaced(tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "settings.json"

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from types import MappingProxyType, TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from voiced.config import MqttConfig
 from voiced.core.mqtt import BrokerHealth, Message, Topics
@@ -87,9 +87,7 @@ class MqttBroker:
         self._progress = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._settling: asyncio.TimerHandle | None = None
-        self._connected = False
-        self._refused = False
-        self._deaf = False
+        self._connected = self._refused = self._deaf = False
         self._problem: str | None = f"not connected to the MQTT broker {config.host}:{config.port} yet"
         self._connects = 0
         self._connected_at = -math.inf
@@ -174,9 +172,7 @@ class MqttBroker:
 
     def shout(self, topic: str, payload: str) -> bool:
         """Publish at once or not at all, on a full topic; return whether it is on its way. Nobody gets it late."""
-        if self._connected:
-            self._link.publish(topic, payload, qos=0, expiry_s=SHOUT_S)
-        return self._connected
+        return self._connected and self._publish(topic, payload, qos=0, expiry_s=SHOUT_S) is not None
 
     def answer(self, topic: str, payload: str, correlation: bytes | None) -> None:
         """Publish the response to a command, on the full topic it asked for."""
@@ -255,19 +251,25 @@ class MqttBroker:
         self._outgoing.tidy(self._clock())
 
     def _send(self, sending: Sending) -> None:
-        try:
-            number = self._link.publish(
-                sending.topic,
-                sending.payload,
-                retain=sending.retain,
-                expiry_s=sending.expiry_s,
-                correlation=sending.correlation,
-            )
-        except ValueError as exc:
-            logger.error("%s cannot be published: %s", sending.topic, exc)
+        number = self._publish(
+            sending.topic,
+            sending.payload,
+            retain=sending.retain,
+            expiry_s=sending.expiry_s,
+            correlation=sending.correlation,
+        )
+        if number is None:
             self._outgoing.unsendable(sending)
-            return
-        self._outgoing.sent(number, sending)
+        else:
+            self._outgoing.sent(number, sending)
+
+    def _publish(self, topic: str, payload: str, **how: Any) -> int | None:
+        """Give the link a message; return its number, or ``None`` where it can never be sent, which is logged."""
+        try:
+            return self._link.publish(topic, payload, **how)
+        except ValueError as exc:
+            logger.error("%s cannot be published: %s", topic, exc)
+            return None
 
     # --- news from the link, on the loop ---
 
@@ -332,9 +334,8 @@ class MqttBroker:
 
     async def _find_out(self) -> None:
         why = await asyncio.to_thread(brokerlogin.trouble, self._config)
-        if self._connected:
-            return
-        self._complain(why or brokerlogin.silent(self._config))
+        if not self._connected:
+            self._complain(why or brokerlogin.silent(self._config))
 
     def _complain(self, problem: str) -> None:
         logger.log(logging.DEBUG if problem == self._problem else logging.WARNING, "%s", problem)

@@ -214,7 +214,8 @@ class LedgerFile:
             line = self._line or self._reopened()
             line.execute("BEGIN IMMEDIATE")
             try:
-                line.execute(_REDATE, (self._quarters * QUARTER_S, self._earlier))
+                if self._quarters:
+                    line.execute(_REDATE, (self._quarters * QUARTER_S, self._earlier))
                 line.executemany(_INSERT, [_row(entry) for entry in self._waiting])
                 line.execute("COMMIT")
             except BaseException:

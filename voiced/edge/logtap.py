@@ -45,7 +45,13 @@ class LogTap(logging.Handler):
         self._second, self._lines = 0, 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hand a line on, unless it is one of too many."""
+        """Hand a line on, unless it is one of too many; who logs is not told of mistakes in that."""
+        try:
+            self._hand_on(record)
+        except Exception:  # noqa: BLE001 - as logging's own handlers do
+            self.handleError(record)
+
+    def _hand_on(self, record: logging.LogRecord) -> None:
         if record.name.startswith(OUR_OWN):
             return
         second = int(self._clock())
@@ -62,5 +68,6 @@ class LogTap(logging.Handler):
             self._tell(record.created, cast("Level", name), record.name, text)
 
     def _tell(self, unix_s: float, level: Level, name: str, text: str) -> None:
-        masked = redact(text, self._secrets)[:LONGEST]
+        # A file's name may hold bytes that are no text.
+        masked = redact(text, self._secrets)[:LONGEST].encode(errors="replace").decode()
         self._send(LogLine(time=moment(unix_s), level=level, logger=name, message=masked).json_text())

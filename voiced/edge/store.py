@@ -50,8 +50,8 @@ class LateFile:
         with self._changed:
             self._waiting = [text]
             if not self._is_writing:
-                self._is_writing = True
                 threading.Thread(target=self._write_all, name=self._what).start()
+                self._is_writing = True
 
     def wait(self) -> None:
         """Wait until what was written last is there, or refused."""
