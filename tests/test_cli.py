@@ -36,39 +36,6 @@ def voiced(home: Path, *arguments: str, **environ: str) -> "subprocess.Completed
     )
 
 
-FAILING = """
-import sys, threading
-from voiced import console, house
-
-console.log("info")
-threading.excepthook = house.thread_failed
-
-def hear():
-    raise {}
-
-thread = threading.Thread(target=hear, name="microphone")
-thread.start()
-thread.join()
-"""
-
-
-@pytest.mark.parametrize(
-    ("exc", "said"),
-    [
-        ("MemoryError", "out of memory, or of threads: "),
-        ('RuntimeError("can\'t start new thread")', "out of memory, or of threads: "),
-        ('ValueError("no")', "microphone failed; the daemon ends, to be started again\nTraceback"),
-    ],
-)
-def test_a_daemon_whose_thread_fails_ends_and_says_why(tmp_path: Path, exc: str, said: str) -> None:
-    """What the thread did, nobody does any more, and the watchdog would not notice."""
-    command = [sys.executable, "-c", FAILING.format(exc)]
-    done = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True, check=False, timeout=50)
-    assert done.returncode == 1
-    assert said in done.stderr
-    assert ("Traceback" in done.stderr) == ("Traceback" in said)
-
-
 @pytest.mark.parametrize(
     "arguments",
     [

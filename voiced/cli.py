@@ -5,7 +5,6 @@ import asyncio
 import logging
 import os
 import sys
-import threading
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -48,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from voiced import house
+    from voiced import ending, house
     from voiced.edge.supervisor import Supervisor
 
     config = _config(options)
@@ -57,18 +56,17 @@ def _run(options: argparse.Namespace) -> int:
     sys.setswitchinterval(0.001)
 
     async def run() -> None:
+        ending.watch(asyncio.get_running_loop())
         supervisor = Supervisor.from_environment(os.environ, os.getpid())
         async with house.opened(config, os.environ, reread=lambda: _config(options)) as home:
             await house.live(home, supervisor)
 
-    threading.excepthook = house.thread_failed
     try:
         console.until_stopped(run)
     except (MemoryError, RuntimeError) as exc:
-        if not house.is_exhausted(exc):
-            raise
-        logger.critical("%s", house.EXHAUSTED)
-        return 1
+        if ending.is_exhausted(exc):
+            ending.exhausted()
+        raise
     return 0
 
 

@@ -13,8 +13,9 @@ from voiced.core.realtime.endpoint import endpoint
 from voiced.edge.credentials import Credentials
 from voiced.edge.service import RealtimeService
 from voiced.edge.sound import open_sound
+from voiced.ending import give_up
 from voiced.errors import ServiceError
-from voiced.house import give_up, sound_settings, start_simulator
+from voiced.house import sound_settings, start_simulator
 from voiced.ports import Session, Speaker
 
 ANSWER_S = 30.0

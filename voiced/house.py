@@ -2,9 +2,7 @@
 
 import asyncio
 import logging
-import os
 import signal
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -43,6 +41,7 @@ from voiced.edge.store import SettingsFile, state_directory
 from voiced.edge.supervisor import Supervisor
 from voiced.edge.vad import Vad
 from voiced.edge.wakemodel import WakeModels
+from voiced.ending import give_up
 from voiced.errors import MissingPartError
 from voiced.messaging import about, log_told, open_broker
 from voiced.parts import Parts
@@ -365,34 +364,3 @@ def sound_settings(audio: AudioConfig, environ: Mapping[str, str]) -> SoundSetti
         media_role=audio.media_role,
         input_end=audio.input_end,
     )
-
-
-EXHAUSTED = (
-    "out of memory, or of threads: the machine or the unit (MemoryMax=, TasksMax=) gives no more; "
-    "the daemon ends, to be started again"
-)
-
-
-def is_exhausted(exc: BaseException | None) -> bool:
-    """Whether that was no mistake of ours, but the end of what the machine gives."""
-    # CPython has no class of its own for it: no memory for the stack, or too many threads
-    return isinstance(exc, MemoryError) or (isinstance(exc, RuntimeError) and "start new thread" in str(exc))
-
-
-def thread_failed(args: threading.ExceptHookArgs) -> None:
-    """End at once: what a thread did, hearing or speaking or writing, nobody does any more."""
-    if is_exhausted(args.exc_value):
-        logger.critical("%s", EXHAUSTED)
-    else:
-        name = args.thread.name if args.thread else "a thread"
-        info = (args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback)
-        logger.critical("%s failed; the daemon ends, to be started again", name, exc_info=info)
-    logging.shutdown()
-    os._exit(1)
-
-
-def give_up(why: str) -> None:
-    """End at once: a sound device hangs, and so would an orderly exit. systemd starts the daemon again."""
-    logger.error("%s; the daemon ends, to be started again", why)
-    logging.shutdown()
-    os._exit(75)

@@ -7,7 +7,8 @@ from voiced.core.ears import Ears
 from voiced.core.monitorview import heard
 from voiced.core.wake import NearMiss, Wake
 from voiced.edge.sound import SoundSettings, open_sound
-from voiced.house import give_up, make_ears
+from voiced.ending import give_up
+from voiced.house import make_ears
 
 EVERY = 4
 """Frames between two pictures: a step."""

@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 
 from tests.lab.faults import every, fault
-from tests.lab.lab import ROOM, Act, Lab
+from tests.lab.lab import ROOM, Act, Lab, NotYetError, utterance
 from tests.recordings import NOTES, SOUNDS, load, noise
 from voiced.core.frames import MICROPHONE_RATE
 
@@ -255,7 +255,7 @@ async def model_corrupt(lab: Lab) -> str:
 
 def _memory_ends(state: str) -> Act:
     async def memory_ends(lab: Lab) -> str:
-        """Not a page more than now: it goes on, or ends with a sentence or by the watchdog, and is started again."""
+        """Not a page more than now: it goes on, or ends at once and says why, and is started again."""
         if state != "Idle":
             await lab.conversing(state)
         lab.expected_end = True
@@ -265,12 +265,13 @@ def _memory_ends(state: str) -> Act:
         lab.break_now()
         process.rlimit(resource.RLIMIT_DATA, (data, resource.RLIM_INFINITY))
         for _ in range(5):
-            if lab.keeper.ends[ends:] or not await lab.answered():
+            with lab.bed.start_playing(utterance(), MICROPHONE_RATE), suppress(NotYetError):
+                await lab.until(lambda: lab.keeper.ends[ends:], "it ends", 6.0)
+                await lab.noticed("out of memory")
                 break
-        if lab.keeper.ends[ends:] == [-signal.SIGKILL]:  # no memory even to close: the watchdog saw that
-            lab.detected_s = asyncio.get_running_loop().time() - lab.began
-        elif lab.keeper.ends[ends:]:
-            await lab.noticed("out of memory")
+        if lab.keeper.ends[ends:]:
+            if lab.keeper.ends[ends:] != [1]:
+                raise AssertionError(f"it ended with {lab.keeper.ends[ends:]}")
         elif lab.keeper.pid == process.pid:
             process.rlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         return "the conversation" if lab.keeper.ends[ends:] else ""
