@@ -26,6 +26,7 @@ KITCHEN = Device(
     personas=("default", "kid"),
     voices=("alloy", "marin"),
     restarts=True,
+    updates=True,
 )
 
 # Home Assistant 2025.4: an unknown key at any of these three places rejects the whole device.
@@ -55,12 +56,14 @@ PLATFORMS = {
     "select": {"state_topic", "command_topic", "options"},
     "button": {"command_topic", "device_class"},
     "notify": {"command_topic", "command_template"},
+    "update": {"state_topic", "device_class"},
     "text": {"state_topic", "command_topic", "command_template", "min", "max"},
 }
 TRIGGER = {"platform", "automation_type", "type", "subtype", "topic", "payload", "value_template", "qos"}
 CLASSES = {
     "sensor": {"enum", "timestamp", "duration", "monetary", "temperature", "data_size"},
     "button": {"restart"},
+    "update": {"firmware"},
     "binary_sensor": {"sound", "running", "problem", "connectivity"},
 }
 UNITS = {"duration": {"ms", "s"}, "monetary": {"USD"}, "temperature": {"°C"}, "data_size": {"MB"}}
@@ -120,7 +123,7 @@ def test_home_assistant_takes_the_whole_device(device: Device) -> None:
             continue
         assert set(component) <= COMMON | PLATFORMS[component["platform"]]
         unique.add(component["unique_id"])
-    assert len(unique) == len(COMPONENTS) - 1  # nobody would start it again
+    assert len(unique) == len(COMPONENTS) - 2  # nobody would start it again, and nobody is asked for updates
     assert len({json.dumps(c) for c in message["components"].values()}) == len(message["components"])
 
 
@@ -218,7 +221,7 @@ def changed(before: Device, after: Device, *styles: Any) -> tuple[dict[str, str]
     return messages, withdrawn
 
 
-FEWER = dataclasses.replace(KITCHEN, wake_words=("hey_jarvis",), restarts=False)
+FEWER = dataclasses.replace(KITCHEN, wake_words=("hey_jarvis",), restarts=False, updates=False)
 
 
 def test_components_that_are_no_more_are_taken_away_and_again_at_each_start() -> None:
@@ -226,6 +229,7 @@ def test_components_that_are_no_more_are_taken_away_and_again_at_each_start() ->
     gone = {name: c for name, c in message["components"].items() if set(c) == {"platform"}}
     assert gone == {
         "restart": {"platform": "button"},
+        "update": {"platform": "update"},
         "trigger_wake_word_detected_alexa": {"platform": "device_automation"},
     }
     _, _, known = announcement(KITCHEN, "device", {})
@@ -257,7 +261,7 @@ def test_another_style_first_clears_what_the_old_one_left() -> None:
     assert set(withdrawn) == set(announcement(KITCHEN, "components", {})[0])
     to_components, withdrawn = changed(KITCHEN, FEWER, "device", "components")
     assert withdrawn == (device,)
-    assert sum(payload == "" for payload in to_components.values()) == 2  # two that are no more
+    assert sum(payload == "" for payload in to_components.values()) == 3  # three that are no more
     assert changed(KITCHEN, KITCHEN, "device", None) == ({}, (device,))
     assert changed(KITCHEN, KITCHEN, None, None) == ({}, ())
     moved = dataclasses.replace(KITCHEN, topics=Topics("voiced", "kitchen", "ha"))

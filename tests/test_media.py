@@ -8,8 +8,6 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +20,7 @@ from hypothesis import strategies as st
 
 from tests.fakes import InstantSpeaker
 from tests.stories import Home, at_home, config_for_tests, told
+from tests.web import gives, leads_to, server
 from voiced.check import media
 from voiced.check.findings import Visit
 from voiced.config import Config, MqttConfig
@@ -267,41 +266,6 @@ def test_the_check_looks_into_the_folders(tmp_path: Path) -> None:
 
 
 # --- fetching ---------------------------------------------------------------------------------------------------------
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@asynccontextmanager
-async def server(*, tls: ssl.SSLContext | None = None, **handlers: Handler) -> AsyncIterator[str]:
-    """A web server on loopback; each handler answers below its name."""
-    app = web.Application()
-    for name, handler in handlers.items():
-        app.router.add_get(f"/{name}", handler)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
-        await site.start()
-        port = runner.addresses[0][1]
-        yield f"http{'s' if tls else ''}://localhost:{port}"
-    finally:
-        await runner.cleanup()
-
-
-def gives(body: bytes, kind: str = "audio/mpeg", status: int = 200) -> Handler:
-    async def handler(_: web.Request) -> web.StreamResponse:
-        return web.Response(body=body, content_type=kind, status=status)
-
-    return handler
-
-
-def leads_to(place: str, seen: list[str] | None = None) -> Handler:
-    async def handler(request: web.Request) -> web.StreamResponse:
-        if seen is not None:
-            seen.append(request.path)
-        return web.Response(status=302, headers={"Location": place})
-
-    return handler
 
 
 async def test_a_sound_is_fetched_and_errors_have_names() -> None:

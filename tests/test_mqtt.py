@@ -58,6 +58,7 @@ KEYS = {
     "health": "time problems cloud microphone speaker overruns underruns rss_mb cpu_percent cpu_temperature mqtt"
     " last_error wake echo",
     "info": "contract id version started host platform provider model base_topic wake_words voices personas features",
+    "update": "installed_version latest_version title release_url release_summary in_progress update_percentage",
     "event/wake": "event_type time wake_word score source threshold action reason",
     "event/session": "event_type time session reason turns",
     "event/turn": (
@@ -73,7 +74,7 @@ KEYS = {
     "house/+/speaking": "unit speaking",
     "response": "id action ok result error time",
 }
-RETAINED = {"availability", "state", "settings", "wake", "turn", "usage", "health", "info"}
+RETAINED = {"availability", "state", "settings", "wake", "turn", "usage", "health", "info", "update"}
 
 TIMES = st.integers(10**6, 32 * 10**12).map(
     lambda ms: mqtt.moment(ms / 1000).astimezone(timezone(timedelta(hours=ms % 25 - 12)))
@@ -221,6 +222,7 @@ SAMPLES = [
         base_topic="voiced",
         wake_words=("hey_jarvis",),
     ),
+    mqtt.Update(installed_version="0.1.0", latest_version="0.2.0", title="voiced", release_url="https://v.example/2"),
     mqtt.WakeEvent(event_type="detected", time=NOON, wake_word="hey_jarvis", score=0.9),
     mqtt.WakeEvent(event_type="detected", time=NOON, source="mqtt"),
     mqtt.WakeEvent(event_type="near_miss", time=NOON, wake_word="alexa", score=0.3, threshold=0.5),

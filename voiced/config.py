@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from voiced.places import is_place
+from voiced.places import is_address, is_place
 from voiced.profileconfig import Fraction, ProfileConfig, Section
 
 Provider = Literal["azure", "azure-preview", "voice-live", "openai", "custom", "simulator"]
@@ -319,6 +319,21 @@ class HistoryConfig(Section):
     """Whether what was said is kept with them."""
 
 
+class UpdateConfig(Section):
+    """``[update]``: whether there is a newer version."""
+
+    url: str = ""
+    """Address that knows, asked once a day: PyPI's JSON of a package, or the latest release at GitHub, Gitea or
+    Forgejo. Empty: nobody is asked."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        if value and not is_address(value):
+            raise ValueError(f'must be an http or https URL without a user name, not "{value}"')
+        return value
+
+
 class LogConfig(Section):
     """``[log]``."""
 
@@ -338,6 +353,7 @@ class Config(Section):
     mqtt: MqttConfig = Field(default_factory=MqttConfig)
     house: HouseConfig = Field(default_factory=HouseConfig)
     history: HistoryConfig = Field(default_factory=HistoryConfig)
+    update: UpdateConfig = Field(default_factory=UpdateConfig)
     log: LogConfig = Field(default_factory=LogConfig)
 
     @model_validator(mode="after")
@@ -375,4 +391,6 @@ class Config(Section):
         wishes = []
         if self.realtime.provider in {"custom", "simulator"} and any(one.deployment for one in self.profiles.values()):
             wishes.append(f'provider "{self.realtime.provider}" has one model; the deployment of a profile is ignored')
+        if self.update.url and not self.mqtt.host:
+            wishes.append("update.url: the newest version is told by MQTT, and mqtt.host is empty; nobody is asked")
         return wishes

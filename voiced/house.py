@@ -43,7 +43,7 @@ from voiced.edge.vad import Vad
 from voiced.edge.wakemodel import WakeModels
 from voiced.ending import give_up
 from voiced.errors import MissingPartError
-from voiced.messaging import about, log_told, open_broker
+from voiced.messaging import about, log_told, open_broker, update_told
 from voiced.parts import Parts
 from voiced.ports import Broker, Echo, Microphone, Speaker
 from voiced.reports import Reports
@@ -128,6 +128,7 @@ async def opened(
         parts.push_async_callback(service.close)
         broker = await open_broker(config, state, parts, restarts=restarts)
         parts.enter_context(log_told(config, environ, broker))
+        await parts.enter_async_context(update_told(config, state, broker))
         reports = Reports(broker=broker, config=config, machine=load_meter(), today=lambda: datetime.now(UTC))
         echo = make_echo(config, lambda problem: reports.problem("echo", problem))
         book = await asyncio.to_thread(parts.enter_context, LedgerFile(state / "ledger.sqlite"))

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import platform
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
@@ -15,6 +15,7 @@ from voiced.core import discovery
 from voiced.core.mqtt import payloads
 from voiced.core.mqtt.commands import Message
 from voiced.core.mqtt.topics import CONTRACT, Topics
+from voiced.core.mqtt.updating import Update
 from voiced.core.profiles import voices
 from voiced.core.words import choices
 from voiced.edge.broker import MqttBroker
@@ -85,6 +86,7 @@ async def open_broker(config: Config, state: Path, parts: AsyncExitStack, *, res
         personas=tuple(config.profiles),
         voices=voices(config),
         restarts=restarts,
+        updates=bool(config.update.url),
     )
     messages, withdrawn = await asyncio.to_thread(_announcement, device, _style(config), state / "discovery.json")
     outbox = await asyncio.to_thread(parts.enter_context, OutboxFile(state / "outbox.sqlite"))
@@ -123,6 +125,7 @@ def about(config: Config) -> payloads.Info:
             *(("turns",) if config.history.turns else ()),
             *(("live_transcript",) if config.mqtt.live_transcript else ()),
             *(("transcripts",) if config.mqtt.transcripts != "off" else ()),
+            *(("update",) if config.update.url else ()),
         ),
     )
 
@@ -145,6 +148,26 @@ def log_told(config: Config, environ: Mapping[str, str], broker: Broker) -> Iter
         yield
     finally:
         logging.getLogger().removeHandler(tap)
+
+
+@asynccontextmanager
+async def update_told(config: Config, state: Path, broker: Broker) -> AsyncIterator[None]:
+    """Tell the newest version meanwhile, where the user named who knows it; else take back what was told once."""
+    with SettingsFile(state / "update.json", "the newest version") as memory:
+        if not (config.update.url and config.mqtt.host):
+            if await asyncio.to_thread(memory.path.exists):
+                broker.keep("update", "")  # at each start: nobody knows whether the broker was there before
+            yield
+            return
+        from voiced.updates import Updates  # noqa: PLC0415 - few want it, and it takes memory
+
+        def tell(update: Update) -> None:
+            broker.keep("update", update.json_text())
+
+        async with asyncio.TaskGroup() as tasks:
+            following = tasks.create_task(Updates(config.update.url, tell, memory).follow(), name="update")
+            yield
+            following.cancel()
 
 
 def _announcement(device: discovery.Device, style: discovery.Style | None, memory: Path) -> Announced:

@@ -45,6 +45,14 @@ def is_place(allowed: str) -> bool:
         return False
 
 
+def is_address(place: str) -> bool:
+    """Return whether this is a whole address, of a host that is named."""
+    try:
+        return bool(_read(place).host)
+    except ValueError:
+        return False
+
+
 def allowed_url(place: str, allowed: tuple[str, ...]) -> Url:
     """Return an address that may be fetched.
 
@@ -52,16 +60,40 @@ def allowed_url(place: str, allowed: tuple[str, ...]) -> Url:
         CommandError: If it is none, or may not.
 
     """
-    try:
-        url = _read(place)
-    except ValueError as exc:
-        raise CommandError(f"{_short(place)} is no address of a sound file: {exc}") from exc
-    if not url.host:
-        raise CommandError(f"{_short(place)} names no host")
+    url = whole_url(place)
     for known in allowed:
         if is_url(known) and _covers(_read(known), url):
             return url
     raise CommandError(f"{_short(place)} is not in mqtt.media; add its beginning there to allow it", code="refused")
+
+
+def whole_url(place: str) -> Url:
+    """Return an address that names a host.
+
+    Raises:
+        CommandError: If it is none.
+
+    """
+    try:
+        url = _read(place)
+    except ValueError as exc:
+        raise CommandError(f"{_short(place)} is no address: {exc}") from exc
+    if not url.host:
+        raise CommandError(f"{_short(place)} names no host")
+    return url
+
+
+def redirected(place: str, asked: Url) -> Url:
+    """Return where ``asked`` may lead: to another address of the same host, and no less safe.
+
+    Raises:
+        CommandError: If it may not.
+
+    """
+    url = whole_url(place)
+    if url.host != asked.host or (asked.scheme, url.scheme) == ("https", "http"):
+        raise CommandError(f"{asked} redirects to {_short(place)}; name that address itself", code="refused")
+    return url
 
 
 def allowed_path(place: str, allowed: tuple[str, ...]) -> PurePosixPath:

@@ -16,6 +16,8 @@ import pytest
 from tests.mosquitto import Door, Neighbour
 from tests.recordings import SOUNDS
 from tests.waiting import eventually
+from tests.web import gives, server
+from voiced import __version__
 from voiced.core.discovery import COMPONENTS
 from voiced.edge.mosquitto import Mosquitto
 
@@ -206,8 +208,8 @@ async def house(tmp_path: Path, *, through_door: bool = False, **more: str) -> A
             await resident.stop()
 
 
-def entities(*, restarts: bool = False) -> dict[str, str]:
-    return {one.id: one.platform for one in COMPONENTS if one.only_if is None or restarts}
+def entities() -> dict[str, str]:
+    return {one.id: one.platform for one in COMPONENTS if one.only_if is None}
 
 
 async def agrees(here: House) -> dict[str, tuple[object, object]]:
@@ -464,6 +466,29 @@ async def test_what_is_no_more_is_taken_away(tmp_path: Path) -> None:
         # Home Assistant clears the topics of a removed device itself, for each part of it, and warns that they are.
         echoes = ("No device components to cleanup", "Unable to remove unknown dispatcher")
         assert not [line for line in await here.resident.complaints() if not any(words in line for words in echoes)]
+
+
+async def test_a_newer_version_is_shown_and_nothing_of_it_once_nobody_is_asked(tmp_path: Path) -> None:
+    release = {"tag_name": "v99.1", "html_url": "https://forge.example/99.1", "body": "Hears **better**.\n" * 30}
+    async with (
+        server(latest=gives(json.dumps(release).encode(), "application/json")) as url,
+        house(tmp_path, VOICED_UPDATE__URL=f"{url}/latest") as here,
+    ):
+        await here.shows("update", "on", 30)
+        shown = (await here.resident.do("states"))["update.voiced_kitchen_update"]["attributes"]
+        assert (shown["latest_version"], shown["installed_version"]) == ("99.1", __version__)
+        assert (shown["release_url"], shown["title"]) == ("https://forge.example/99.1", "voiced")
+        assert shown["release_summary"].startswith("Hears **better**. Hears")
+        assert (shown["in_progress"], shown["update_percentage"]) == (False, None)
+        assert shown["supported_features"] & 1 == 0  # there is nothing to install it with
+        assert await here.resident.complaints() == []
+        await here.end_daemon()
+        await here.start_daemon(VOICED_UPDATE__URL="")
+        async with asyncio.timeout(20):
+            while "voiced_kitchen_update" in await here.resident.do("entities"):
+                await asyncio.sleep(0.1)
+        await eventually(lambda: here.neighbour.last("voiced/kitchen/update") == "", "the topic is empty")
+        assert await here.resident.complaints() == []
 
 
 async def test_a_retained_command_opens_no_microphone(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from voiced import __version__, configfile
-from voiced.check import broker, bundle, echo, machine, media, microphone, models, network, service, speaker
+from voiced.check import broker, bundle, echo, machine, media, microphone, models, network, service, speaker, update
 from voiced.check.findings import Finding, Visit, failed, passed, reason, skipped, warned
 from voiced.config import Config
 from voiced.core.realtime.endpoint import Endpoint, endpoint
@@ -34,6 +34,7 @@ _SILENT: Mapping[str, Subject] = {
     "service": service.session,
     "broker": broker.check,
     "home-assistant": broker.home_assistant,
+    "update": update.check,
 }
 # Last, because a sound system that hangs ends all; and after the broker, who knows what a running daemon holds.
 _SOUND: Mapping[str, SoundSubject] = {

@@ -152,6 +152,16 @@ DIAGNOSTICS = (
         attributes="*",
         more={"device_class": "timestamp"},
     ),
+    Component(
+        "update",
+        "update",
+        "Update",
+        "mdi:package-up",
+        state="update",
+        category="diagnostic",
+        only_if="updates",
+        more={"device_class": "firmware"},
+    ),
     _figure(
         "cpu_temperature",
         "Processor temperature",

@@ -42,6 +42,8 @@ class Device:
     voices: tuple[str, ...] = ()
     restarts: bool = False
     """Whether it would be started again after ``restart``."""
+    updates: bool = False
+    """Whether it asks for the newest version."""
 
 
 def announcement(

@@ -26,7 +26,7 @@ class Component:
     """Template of the attributes, made from the state topic; ``*`` stands for the whole payload."""
     command: str | None = None
     category: str | None = None
-    only_if: Literal["restarts"] | None = None
+    only_if: Literal["restarts", "updates"] | None = None
     """It is there only if this field of the device is true."""
     options: Literal["active_words", "personas", "voices"] | None = None
     """Where a ``select`` has its options from: a field of :class:`voiced.core.discovery.Device`."""

@@ -63,6 +63,7 @@ from voiced.core.mqtt.payloads import (
     moment,
 )
 from voiced.core.mqtt.topics import CONTRACT, TABLE, Topic, Topics, contract, reference, schemas
+from voiced.core.mqtt.updating import Update
 
 __all__ = [
     "CONTRACT",
@@ -117,6 +118,7 @@ __all__ = [
     "Turn",
     "TurnEvent",
     "Turns",
+    "Update",
     "Usage",
     "User",
     "Wake",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from voiced.config import Config
-from voiced.core.mqtt import actions, passing, payloads
+from voiced.core.mqtt import actions, passing, payloads, updating
 from voiced.core.mqtt.actions import JsonSchema
 from voiced.core.mqtt.payloads import Payload
 
@@ -46,6 +46,7 @@ TABLE = (
     Topic("usage", "out", "tokens and money, after each turn", payloads.Usage, retain=True),
     Topic("health", "out", "problems, on change and every 60 s", payloads.Health, retain=True),
     Topic("info", "out", "version, provider, wake words", payloads.Info, retain=True),
+    Topic("update", "out", "the newest version, with `update.url`", updating.Update, retain=True),
     Topic("event/wake", "out", "a conversation was called for, or a word heard that called nobody", payloads.WakeEvent),
     Topic("event/session", "out", "a session with the service began or ended", payloads.SessionEvent),
     Topic("event/turn", "out", "a turn began or ended", payloads.TurnEvent),
