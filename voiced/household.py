@@ -67,8 +67,8 @@ class Household:
             case Answer(claim, after_s):
                 self._stop_waiting()
                 if not after_s:
-                    answer()  # first of all: nothing of this may make the person wait
-                    self._say("claim", claim)
+                    answer()  # first of all, and what it sets going as well: nobody waits for the claim to be sent
+                    asyncio.get_running_loop().call_soon(self._say, "claim", claim)
                 elif self._say("claim", claim):
                     self._waiting = asyncio.get_running_loop().call_later(after_s, self._begin, answer)
                 else:  # who cannot be heard by others need not wait for them

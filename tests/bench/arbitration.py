@@ -2,7 +2,10 @@
 
 Each unit is what the daemon has: its own connection, household and arbiter, on a clock of its own. mosquitto takes a
 millisecond, so each message is held back a random 5 to 80 ms before the unit takes it. Several houses play at once;
-each wake is a trial. ``added_ms_winner`` is the longest that a unit that goes on answering was held up by the others;
+each wake is a trial. Beside each house a unit that has no others (``house.together = ""``) hears the same words: the
+reference. From the wake word to the first step of the task that opens a session, ``winner_ms`` is the time of the unit
+that goes on answering, ``alone_ms`` that of the reference. ``added_ms_winner`` is by how much the median of the former
+is longer, ``added_ms_winner_p99`` the same of the 99th percentile, which the other 60 units in this process blur.
 ``broker_gone`` is the smallest share of units that answered in trials without a broker.
 """
 
@@ -23,6 +26,7 @@ from tests.waiting import eventually
 from voiced.config import Config, DeviceConfig, HouseConfig, MqttConfig
 from voiced.core.mqtt.commands import Message
 from voiced.core.mqtt.topics import Topics
+from voiced.core.quantile import quantile
 from voiced.core.wake import Wake
 from voiced.edge.broker import MqttBroker
 from voiced.edge.mosquitto import Mosquitto
@@ -45,6 +49,7 @@ class Unit:
     household: Household = field(init=False)
     woken_at: float = 0.0
     began: float | None = None
+    opening: "asyncio.Task[None] | None" = None
     taken: int = 0
     gave_way: bool = False
 
@@ -63,11 +68,19 @@ class Unit:
         self.gave_way = True
 
     def begin(self) -> None:
+        self.opening = asyncio.create_task(self.open_session())
+
+    async def open_session(self) -> None:
         self.began = time.monotonic()
 
     def wake(self, word: str) -> None:
         self.woken_at = time.monotonic()
         self.household.woken(Wake(word, self.dice.uniform(0.5, 1.0), 0.5, 0), self.begin)
+
+    @property
+    def waited_ms(self) -> float:
+        assert self.began is not None
+        return 1000 * (self.began - self.woken_at)
 
     @property
     def answers(self) -> bool:
@@ -100,22 +113,34 @@ async def trial(units: list[Unit], dice: random.Random, word: str, *, alone: boo
     return [unit for unit in units if unit.answers]
 
 
-async def play(units: list[Unit], trials: int, dice: random.Random) -> dict[str, Any]:
+async def play(units: list[Unit], lone: Unit, trials: int, dice: random.Random) -> dict[str, Any]:
     """Go through the trials of one house."""
     counts: Counter[int] = Counter()
-    added, begun = 0.0, 0
+    winner, alone, begun = [], [], 0
     for number in range(trials):
+        asyncio.get_running_loop().call_later(dice.uniform(0, SPREAD_S), lone.wake, f"word_{number}")
         winners = await trial(units, dice, f"word_{number}")
         counts[len(winners)] += 1
         begun += sum(unit.began is not None for unit in units)
-        added = max([added, *((unit.began or 0) - unit.woken_at for unit in winners)])
-    return {"answers": counts, "added": added, "begun": begun}
+        winner += [unit.waited_ms for unit in winners]
+        alone.append(lone.waited_ms)
+    return {"answers": counts, "winner": winner, "alone": alone, "begun": begun}
+
+
+def spread(times: list[float]) -> dict[str, float]:
+    """Return what is told of times, in milliseconds."""
+    return {
+        "median": round(quantile(times, 0.5), 3),
+        "p99": round(quantile(times, 0.99), 3),
+        "longest": round(max(times), 3),
+    }
 
 
 async def _measure(folder: Path, *, houses: int, rooms: int, trials: int) -> dict[str, Any]:
     dice = random.Random(5)  # noqa: S311 - repeatable
     async with Mosquitto(folder) as mosquitto:
         streets: list[list[Unit]] = []
+        lone: list[Unit] = []
         listening = []
         for house in range(houses):
             streets.append([])
@@ -127,29 +152,37 @@ async def _measure(folder: Path, *, houses: int, rooms: int, trials: int) -> dic
                 )
                 broker = await MqttBroker(config=config.mqtt, topics=Topics.of(config)).__aenter__()
                 streets[-1].append(Unit(config, broker, dice, off_s=dice.uniform(-1e5, 1e5)))
+            by_itself = config.model_copy(update={"house": HouseConfig(together="")})
+            lone.append(Unit(by_itself, broker, dice, off_s=0.0))
         for unit in (unit for units in streets for unit in units):
             await connected(unit.broker)
             listening.append(asyncio.create_task(unit.listen()))
-        results = await asyncio.gather(*(play(units, trials, dice) for units in streets))
+        results = await asyncio.gather(
+            *(play(units, alone, trials, dice) for units, alone in zip(streets, lone, strict=True))
+        )
         await mosquitto.kill()
         await eventually(lambda: not any(unit.broker.connected for units in streets for unit in units), "all notice")
-        alone = [len(await trial(units, dice, "alone", alone=True)) for units in streets]
+        left_alone = [len(await trial(units, dice, "alone", alone=True)) for units in streets]
         for task in listening:
             task.cancel()
         await asyncio.gather(*listening, return_exceptions=True)
         leaving = [unit.broker.__aexit__(None, None, None) for units in streets for unit in units]
         await asyncio.gather(*leaving)  # each waits for its thread
     count = houses * trials
+    winner, alone = (spread([ms for result in results for ms in result[who]]) for who in ("winner", "alone"))
     answers = sum((result["answers"] for result in results), Counter[int]())
     return {
         "trials": count,
         "exactly_one": answers[1],
-        "added_ms_winner": round(1000 * max(result["added"] for result in results), 3),
+        "added_ms_winner": round(winner["median"] - alone["median"], 3),
+        "added_ms_winner_p99": round(winner["p99"] - alone["p99"], 3),
+        "winner_ms": winner,
+        "alone_ms": alone,
         "nobody": answers[0],
         "units": rooms,
         "houses_at_once": houses,
         "began_per_trial": round(sum(result["begun"] for result in results) / count, 2),
-        "broker_gone": min(alone) / rooms,
+        "broker_gone": min(left_alone) / rooms,
     }
 
 
