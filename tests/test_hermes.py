@@ -74,14 +74,16 @@ WAKE = Published(
 
 def test_a_conversation_behind_a_wake_word_is_a_session() -> None:
     bridge = Bridge()
-    detected, started = bridge(WAKE)
+    (detected,) = bridge(WAKE)
     of = {"siteId": "kitchen", "sessionId": "p-0"}
     assert detected == Tell(
         "hermes/hotword/hey_jarvis/detected",
         {"modelId": "hey_jarvis", "modelVersion": "", "modelType": "universal", "currentSensitivity": 0.9, **of},
     )
-    assert started == Tell(f"{DIALOGUE}/sessionStarted", {**of, "customData": None})
-    assert bridge(state("listening")) == [Tell("hermes/asr/startListening", of)]
+    assert bridge(state("listening")) == [
+        Tell(f"{DIALOGUE}/sessionStarted", {**of, "customData": None}),
+        Tell("hermes/asr/startListening", of),
+    ]
     assert bridge(state("processing"), state("responding")) == [Tell("hermes/asr/stopListening", of)]
     turn = {
         "event_type": "finished",
@@ -95,9 +97,26 @@ def test_a_conversation_behind_a_wake_word_is_a_session() -> None:
         Tell("hermes/asr/stopListening", of),
         Tell(f"{DIALOGUE}/sessionEnded", {"termination": {"reason": "nominal"}, **of, "customData": None}),
     ]
-    assert names(bridge(WAKE)) == ["hotword/hey_jarvis/detected", "dialogueManager/sessionStarted"]
+    assert names(bridge(WAKE, state("listening"))) == [
+        *("hotword/hey_jarvis/detected", "dialogueManager/sessionStarted", "asr/startListening"),
+    ]
     assert bridge.state.dialogue is not None
     assert bridge.state.dialogue.id == "p-1"
+
+
+def test_a_wake_word_that_nobody_answers_is_no_session() -> None:
+    """The budget is used up, say."""
+    bridge = Bridge()
+    assert names(bridge(WAKE, WAKE)) == ["hotword/hey_jarvis/detected"] * 2
+    assert names(bridge(start(text="Dinner!"))) == ["dialogueManager/sessionStarted", "command/say"]
+    assert names(bridge(state("responding"), state("idle", "done"))) == ["dialogueManager/sessionEnded"]
+
+
+def test_a_wake_word_while_we_listen_already_is_a_session() -> None:
+    bridge = Bridge()
+    bridge(state("listening"))
+    assert names(bridge(WAKE)) == ["hotword/hey_jarvis/detected", "dialogueManager/sessionStarted"]
+    assert names(bridge(state("idle", "silence"))) == ["asr/stopListening", "dialogueManager/sessionEnded"]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +220,7 @@ def test_texts_are_said_and_that_is_told() -> None:
 def test_what_goes_wrong_in_a_session_is_told() -> None:
     bridge, wrong = Bridge(), Published("event/error", {"event_type": "error", "code": "closed", "message": "Gone."})
     assert bridge(wrong) == []
-    (error,) = bridge(WAKE, wrong)[2:]
+    (error,) = bridge(WAKE, state("listening"), wrong)[3:]
     told = {"error": "Gone.", "context": "closed", "siteId": "kitchen", "sessionId": "p-0"}
     assert error == Tell("hermes/error/asr", told)
 
@@ -222,10 +241,10 @@ def test_who_names_no_site_means_the_default_one() -> None:
     assert effects == (Do("set/wake_enabled", "OFF", ""),)
 
 
-VALUES = st.none() | st.booleans() | st.floats() | st.text(max_size=5) | st.just("p-0") | st.just("kitchen")
+VALUES = st.none() | st.booleans() | st.floats() | st.text(max_size=5) | st.sampled_from(["p-0", "kitchen", "\ud800", []])
 BODIES = st.dictionaries(
     st.sampled_from(["text", "id", "sessionId", "volume", "customData", "init", "siteId"]),
-    VALUES | st.fixed_dictionaries({"type": st.sampled_from(["action", "notification", 5]), "text": VALUES}),
+    VALUES | st.fixed_dictionaries({"type": st.sampled_from(["action", "notification", 5, [], {}]), "text": VALUES}),
 )
 EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(Received, st.sampled_from(hermes.SUBSCRIBED), st.binary(max_size=9)),
@@ -262,6 +281,7 @@ def test_whatever_comes_sessions_begin_and_end_in_pairs(events: list[Event]) -> 
                 "command/end",
                 "set/wake_enabled",
             }
+            effect.payload.encode()
             continue
         json.dumps(effect.payload)
         name = effect.topic.rpartition("/")[2]
@@ -271,7 +291,7 @@ def test_whatever_comes_sessions_begin_and_end_in_pairs(events: list[Event]) -> 
             ended.append(effect.payload["sessionId"])
     assert len(ended) == len(set(ended))
     going_on = [bridge.state.dialogue.id] if bridge.state.dialogue else []
-    assert set(begun) - set(ended) <= {*going_on, *(one.id for one in bridge.state.waiting)}
+    assert set(begun) - set(ended) == set(going_on)
 
 
 # --- the whole of it --------------------------------------------------------------------------------------------------
@@ -403,6 +423,25 @@ async def test_rubbish_and_retained_messages_are_left_alone(mosquitto: Mosquitto
         await neighbour.send("hermes/tts/say", json.dumps({"text": "Hello.", "siteId": "test", "id": "last"}))
         assert (await until_said(neighbour, "tts/sayFinished"))["id"] == "last"
         assert len(neighbour.on("hermes/tts/sayFinished")) == 1
+        assert (await home.command("command/ping"))["ok"]
+
+
+@pytest.mark.usefixtures("nothing_left")
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"init": {"type": []}},
+        {"init": {"type": "notification", "text": "\ud800"}, "customData": "\udfff"},
+        {"text": "\ud800", "id": "\udfff", "sessionId": "\ud800"},
+    ],
+)
+async def test_a_hostile_message_harms_nobody(mosquitto: Mosquitto, fields: dict[str, Any]) -> None:
+    """No kind of session; and halves of surrogate pairs, which no text may hold."""
+    async with rhasspy(mosquitto) as (home, neighbour):
+        for topic in hermes.SUBSCRIBED:
+            await neighbour.send(topic, json.dumps({"siteId": "test", **fields}))
+        await neighbour.send("hermes/tts/say", json.dumps({"text": "Hello.", "siteId": "test", "id": "last"}))
+        await eventually(lambda: "last" in "".join(neighbour.on("hermes/tts/sayFinished")), "the text said after it")
         assert (await home.command("command/ping"))["ok"]
 
 

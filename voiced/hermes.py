@@ -53,7 +53,7 @@ class HermesBroker:
         for effect in effects:
             match effect:
                 case hermes.Tell(topic, payload):
-                    self._broker.shout(topic, json.dumps(payload, ensure_ascii=False))
+                    self._broker.shout(topic, json.dumps(payload))
                 case hermes.Do(name, payload, tag):
                     message = Message(self._topics.own(name), payload.encode(), self._answers, tag.encode())
                     self._post(message)

@@ -107,6 +107,8 @@ class State:
     busy: bool = False
     listening: bool = False
     dialogue: Dialogue | None = None
+    called: Dialogue | None = None
+    """What a wake word called for; it begins once our state says that somebody answers."""
     last: str | None = None
     """Name of the last dialogue."""
     waiting: tuple[Dialogue, ...] = ()
@@ -169,7 +171,7 @@ def _say(state: State, body: Json) -> Step:
 
 def _start(state: State, body: Json) -> Step:
     init = body.get("init")
-    if not isinstance(init, dict) or init.get("type") not in {"action", "notification"}:
+    if not isinstance(init, dict) or init.get("type") not in ("action", "notification"):
         return state, ()
     kind: Literal["action", "notification"] = "action" if init["type"] == "action" else "notification"
     dialogue = Dialogue(
@@ -224,34 +226,47 @@ SUBSCRIBED = tuple(_HANDLERS)
 
 def _woken(state: State, payload: Mapping[str, Any]) -> Step:
     effects: list[Effect] = []
-    before = state.dialogue
-    if before is not None and before.kind == "notification":
-        effects.append(_ended(state, before, "abortedByUser"))
-        before = None
-    begins = before is None and payload.get("action") is None
-    if begins:
-        before = Dialogue(f"{state.prefix}-{state.number}")
-        state = replace(state, number=state.number + 1, last=before.id)
-    state = replace(state, dialogue=before)
+    dialogue, called = state.dialogue, None
+    if dialogue is not None and dialogue.kind == "notification":
+        effects.append(_ended(state, dialogue, "abortedByUser"))
+        dialogue = None
+    if dialogue is None and payload.get("action") is None:
+        called = Dialogue(f"{state.prefix}-{state.number}")
+        state = replace(state, number=state.number + 1)
+    state = replace(state, dialogue=dialogue, called=called)
     if (word := payload.get("wake_word")) is not None:
+        of = dialogue or called
         detected = {
             "modelId": word,
             "modelVersion": "",
             "modelType": "universal",
             "currentSensitivity": payload.get("threshold"),
             "siteId": state.site,
-            "sessionId": before.id if before else None,
+            "sessionId": of.id if of else None,
         }
         effects.append(Tell(f"hermes/hotword/{re.sub('[/+#]', '_', word)}/detected", detected))
-    if begins and before is not None:
-        effects.append(_of(state, "sessionStarted", before))
+    if state.busy:
+        state, begun = _begin_called(state)
+        effects += begun
     return state, tuple(effects)
+
+
+def _begin_called(state: State) -> Step:
+    """Begin what a wake word called for, if anything."""
+    if state.called is None or state.dialogue is not None:
+        return replace(state, called=None), ()
+    dialogue = replace(state.called, active=True)
+    state = replace(state, dialogue=dialogue, called=None, last=dialogue.id)
+    return state, (_of(state, "sessionStarted", dialogue),)
 
 
 def _moved(state: State, to: str, reason: object) -> Step:
     """Take that our state is another one."""
     effects: list[Effect] = []
     busy, listening = to not in {"idle", "starting"}, to == "listening"
+    if busy:
+        state, begun = _begin_called(state)
+        effects += begun
     dialogue = state.dialogue
     if dialogue is not None and busy:
         dialogue = replace(dialogue, active=True)
@@ -377,4 +392,4 @@ def _text(value: object) -> str | None:
 
 
 def _json(value: Json) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value)  # in ASCII: a text from outside may hold half of a surrogate pair

@@ -42,7 +42,7 @@ def reported(question: Question, arguments: str) -> Told | None:
     """Return what is told of an answer that the model heard; ``None``: it called its tool wrongly."""
     try:
         said = json.loads(arguments)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(said, dict) or not isinstance(said.get("text"), str):
         return None
