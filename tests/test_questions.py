@@ -73,6 +73,8 @@ def test_nothing_else_is(said: str) -> None:
         ("[a", '"[" at 1 is not closed'),
         ("a]", '"]" at 2 closes nothing'),
         ("[a)", "not closed"),
+        ("((a)", '"(" at 1 is not closed'),
+        ("a [b [c]", '"[" at 3 is not closed'),
         ("a {b", "belongs to no {name}"),
         ("a {b c}", "belongs to no {name}"),
         ("(" * 7 + "a" + ")" * 7, "more than 6"),
@@ -107,6 +109,8 @@ def test_no_sentence_takes_long() -> None:
     """Nested choices and many names are looked through once, not in all combinations."""
     began = time.process_time()
     assert match("a " * 60, (Answer("it", ("[a|b] " * 33,)), Answer("that", ("{a} " * 20 + "z",)))) is None
+    most = tuple(Answer(str(number), ("{a}" * 50 + "z",)) for number in range(400))  # as many as a command holds
+    assert match("a " * 60, most) is None
     assert time.process_time() - began < 20  # combinations would take years
 
 
@@ -124,7 +128,7 @@ def test_what_the_model_reports(arguments: str, answer: str | None, text: str) -
     assert reported(Question(1, "?", EXPECTED), arguments) == {"answer": answer, "text": text, "slots": {}}
 
 
-@pytest.mark.parametrize("arguments", ["", "[]", "{}", '{"text": 5}', '{"answer": "yes"}', "{" * 9])
+@pytest.mark.parametrize("arguments", ["", "[]", "{}", '{"text": 5}', '{"answer": "yes"}', "{" * 9, "[" * 9_999])
 def test_a_report_that_is_none(arguments: str) -> None:
     assert reported(Question(1, "?", EXPECTED), arguments) is None
 

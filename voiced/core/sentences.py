@@ -63,8 +63,10 @@ class _Choice:
 
 
 _Sequence: TypeAlias = "tuple[_Word | _Slot | _Choice, ...]"
-_Ends: TypeAlias = dict[int, tuple[tuple[str, str], ...]]
-"""Positions that can be reached, each with what stands for the names until there."""
+_Filled: TypeAlias = "tuple[str, int, int, _Filled] | None"
+"""A name, from where to where words stand for it, and the names before it."""
+_Ends: TypeAlias = dict[int, _Filled]
+"""Positions that can be reached, each with the names that words stand for until there."""
 
 
 def check(sentence: str) -> None:
@@ -84,10 +86,18 @@ def match(said: str, answers: Iterable[Answer]) -> Match | None:
     for small in (frozenset[str](), SMALL):
         words = [word for word in spoken if word[0] not in small]
         for answer, sentence in known:
-            slots = _ends(sentence, words, {0: ()}, small).get(len(words))
-            if slots is not None and words:
-                return Match(answer.id, dict(slots))
+            ends = _ends(sentence, words, {0: None}, small)
+            if words and len(words) in ends:
+                return Match(answer.id, _slots(ends[len(words)], words))
     return None
+
+
+def _slots(filled: _Filled, words: list[tuple[str, str]]) -> dict[str, str]:
+    slots: dict[str, str] = {}
+    while filled is not None:  # the last of a name that stands twice counts
+        name, begin, end, filled = filled
+        slots.setdefault(name, " ".join(said for _, said in words[begin:end]))
+    return slots
 
 
 def _words(text: str) -> list[tuple[str, str]]:
@@ -108,18 +118,19 @@ def _ends(parts: _Sequence, words: list[tuple[str, str]], starts: _Ends, small: 
             case _Word(text) if text in small:
                 ends = starts
             case _Word(text):
-                for at, slots in starts.items():
+                for at, filled in starts.items():
                     if at < len(words) and words[at][0] == text:
-                        ends.setdefault(at + 1, slots)
+                        ends.setdefault(at + 1, filled)
             case _Slot(name):
-                for at, slots in starts.items():
-                    for end in range(at + 1, len(words) + 1):
-                        value = " ".join(said for _, said in words[at:end])
-                        ends.setdefault(end, (*slots, (name, value)))
+                reached = len(words)  # what lies behind it can be reached from a start that was looked at already
+                for at, filled in starts.items():
+                    for end in range(at + 1, reached + 1):
+                        ends[end] = (name, at, end, filled)
+                    reached = min(reached, at)
             case _Choice(ways):
                 for way in ways:
-                    for end, slots in _ends(way, words, starts, small).items():
-                        ends.setdefault(end, slots)
+                    for end, filled in _ends(way, words, starts, small).items():
+                        ends.setdefault(end, filled)
         starts = ends
     return starts
 
@@ -128,7 +139,7 @@ def _parsed(sentence: str) -> _Sequence:
     if len(sentence) > LONGEST_SENTENCE:
         raise ValueError(f"it has {len(sentence)} characters; at most {LONGEST_SENTENCE} are taken")
     tokens = list(_TOKEN.finditer(unicodedata.normalize("NFC", sentence)))
-    ways, after = _alternatives(tokens, 0, "", DEEPEST)
+    ways, after, _ = _alternatives(tokens, 0, "", DEEPEST)
     if after < len(tokens):
         raise ValueError(f'"{tokens[after][0]}" at {tokens[after].start() + 1} closes nothing')
     parts = ways[0] if len(ways) == 1 else (_Choice(ways),)
@@ -137,8 +148,10 @@ def _parsed(sentence: str) -> _Sequence:
     return parts
 
 
-def _alternatives(tokens: list[re.Match[str]], at: int, closing: str, deep: int) -> tuple[tuple[_Sequence, ...], int]:
-    """Return what stands up to ``closing``, divided at ``|``, and the place of the token behind the last of it."""
+def _alternatives(
+    tokens: list[re.Match[str]], at: int, closing: str, deep: int
+) -> tuple[tuple[_Sequence, ...], int, bool]:
+    """Return what stands up to ``closing``, divided at ``|``, the place of the token behind it, and whether it came."""
     ways: list[_Sequence] = []
     parts: list[_Word | _Slot | _Choice] = []
     while at < len(tokens):
@@ -157,12 +170,12 @@ def _alternatives(tokens: list[re.Match[str]], at: int, closing: str, deep: int)
         elif sign in "[(":
             if not deep:
                 raise ValueError(f"more than {DEEPEST} brackets stand in each other")
-            inner, at = _alternatives(tokens, at, "]" if sign == "[" else ")", deep - 1)
-            if at > len(tokens) or not tokens[at - 1][0] == ("]" if sign == "[" else ")"):
+            inner, at, is_closed = _alternatives(tokens, at, "]" if sign == "[" else ")", deep - 1)
+            if not is_closed:
                 raise ValueError(f'"{sign}" at {token.start() + 1} is not closed')
             parts.append(_Choice((*inner, ()) if sign == "[" else inner))
         elif sign == closing:
-            return (*ways, tuple(parts)), at
+            return (*ways, tuple(parts)), at, True
         else:
-            return (*ways, tuple(parts)), at - 1
-    return (*ways, tuple(parts)), at
+            return (*ways, tuple(parts)), at - 1, False
+    return (*ways, tuple(parts)), at, False
