@@ -241,7 +241,9 @@ def test_who_names_no_site_means_the_default_one() -> None:
     assert effects == (Do("set/wake_enabled", "OFF", ""),)
 
 
-VALUES = st.none() | st.booleans() | st.floats() | st.text(max_size=5) | st.sampled_from(["p-0", "kitchen", "\ud800", []])
+VALUES = (
+    st.none() | st.booleans() | st.floats() | st.text(max_size=5) | st.sampled_from(["p-0", "kitchen", "\ud800", []])
+)
 BODIES = st.dictionaries(
     st.sampled_from(["text", "id", "sessionId", "volume", "customData", "init", "siteId"]),
     VALUES | st.fixed_dictionaries({"type": st.sampled_from(["action", "notification", 5, [], {}]), "text": VALUES}),

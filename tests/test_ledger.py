@@ -145,6 +145,14 @@ def test_transcripts_by_tokens_and_by_time() -> None:
     assert PRICES.transcript_cost({"type": "duration", "seconds": "many"}, "whisper-1") == Cost(0)
 
 
+@pytest.mark.parametrize(
+    "many", [10**400, 1e300, float("inf"), float("nan"), -1], ids=["400 digits", "1e300", "inf", "nan", "-1"]
+)
+def test_numbers_without_sense_count_as_none(many: float) -> None:
+    assert PRICES.transcript_cost({"type": "duration", "seconds": many}, "whisper-1") == Cost(0)
+    assert transcript_tokens({"type": "tokens", "input_tokens": many}).input == 0
+
+
 def test_a_model_paid_by_the_minute_of_session() -> None:
     assert PRICES.cost(Usage(input=1000, output=1000), "gpt-live-1") == Cost(0)
     assert PRICES.time_cost(90, "gpt-live-1") == Cost(75_000_000)

@@ -224,6 +224,16 @@ def test_reads_what_both_dialects_say_alike(codec: Codec, frame: dict[str, Any],
             "input_audio_buffer.speech_started: audio_start_ms must be a whole number, not True",
         ),
         (
+            {"type": "input_audio_buffer.speech_stopped", "item_id": "i", "audio_end_ms": 10**400},
+            "input_audio_buffer.speech_stopped: audio_end_ms must be a whole number, 1000000000 at most, not 1"
+            + "0" * 56
+            + "...",
+        ),
+        (
+            {"type": "response.done", "response": {"id": "r", "status": "completed", "usage": {"total_tokens": 1e300}}},
+            "response.done: response.usage.total_tokens must be a whole number, 1000000000 at most, not 1e+300",
+        ),
+        (
             {"type": "rate_limits.updated", "rate_limits": [{"name": "tokens", "remaining": "many"}]},
             "rate_limits.updated: rate_limits[0].remaining must be a number, not 'many'",
         ),

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from voiced.core.realtime.decoding import MOST
 from voiced.core.realtime.events import Usage
 from voiced.errors import ConfigError
 
@@ -221,11 +222,11 @@ def _spread(usage: Usage) -> tuple[Usage, bool]:
 
 def _count(table: Mapping[str, Any], key: str) -> int:
     value = table.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST else 0
 
 
 def seconds_of(raw: Mapping[str, Any]) -> float:
     """Return the seconds in the ``usage`` of a transcript; 0 where tokens are counted."""
     value = raw.get("seconds")
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and 0 <= value < float("inf") else 0.0  # type: ignore[arg-type,operator]  # a number
+    return float(value) if is_number and 0 <= value <= MOST else 0.0  # type: ignore[arg-type,operator]  # a number

@@ -12,6 +12,10 @@ from voiced.errors import ProtocolError
 PRIVATE = frozenset({"delta", "transcript", "arguments", "text", "audio"})
 """Fields that hold what people said; errors are logged, and these must not be."""
 
+MOST = 10**9
+"""The largest whole number that makes sense anywhere: eleven days in milliseconds. Behind it neither floats nor an
+SQLite file hold what numbers come to."""
+
 Reader: TypeAlias = "Callable[[Table], ev.ServerEvent]"
 
 
@@ -44,13 +48,15 @@ class Table:
     def whole(self, name: str, default: int | None = None) -> int:
         """Return a whole number; some servers write one as ``12.0``."""
         value = self._fields.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-        if isinstance(value, float) and value.is_integer():
-            return int(value)
         if value is None and default is not None:
             return default
-        raise self.wrong(name, "a whole number")
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.wrong(name, "a whole number")
+        if abs(value) > MOST:
+            raise self.wrong(name, f"a whole number, {MOST} at most")
+        return value
 
     def count(self, name: str) -> int:
         """Return a whole number that is not below 0; 0 where it is absent or ``null``."""
