@@ -7,6 +7,7 @@ import os
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from voiced.core.announcements import MOST
 from voiced.core.chimes import chime
 from voiced.core.frames import SERVICE_RATE, Samples
 from voiced.core.mqtt.commands import Message
-from voiced.edge import decoder, download
+from voiced.edge import decoder, download, mediafile
 from voiced.edge.decoder import decoded
 from voiced.edge.mediafile import MediaFiles
 from voiced.errors import CommandError, ConfigError
@@ -172,6 +173,27 @@ async def test_what_is_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.M
     assert (await refusal(tmp_path / "long.flac", tmp_path)).code == "too_long"
 
 
+async def test_a_folder_that_hangs_takes_no_thread_that_others_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mediafile, "PATIENCE_S", 0.02)
+    mended = threading.Event()
+
+    def read(_place: str, _allowed: tuple[str, ...]) -> bytes:
+        mended.wait()
+        return written("WAV", tone())
+
+    media = MediaFiles((), read=read)
+    try:
+        for _ in range(40):  # more than threads that all share
+            with pytest.raises(CommandError, match="could not be read within"):
+                await media.load("/net/bell.wav")
+        async with asyncio.timeout(10):
+            assert await asyncio.to_thread(threading.active_count)
+    finally:
+        mended.set()
+    monkeypatch.undo()
+    assert len(await media.load("/net/bell.wav"))
+
+
 # --- decoding ---------------------------------------------------------------------------------------------------------
 
 
@@ -252,6 +274,26 @@ def test_the_libraries_are_loaded_when_first_they_are_needed() -> None:
         "print([name for name in ('soundfile', '_soundfile', 'aiohttp') if name in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
+
+
+def test_what_fetches_is_loaded_beside_the_loop() -> None:
+    program = """
+import asyncio, sys, threading
+from voiced.edge.download import download
+from voiced.errors import CommandError
+
+class Noted:
+    def find_spec(self, name, path=None, target=None):
+        if name == "aiohttp":
+            print("beside" if threading.current_thread() is not threading.main_thread() else "on the loop")
+
+sys.meta_path.insert(0, Noted())
+try:
+    asyncio.run(download("http://127.0.0.1:1/x.wav", ("http://127.0.0.1:1/",)))
+except CommandError as exc:
+    print(exc.code)
+"""
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).split() == ["beside", "unavailable"]
 
 
 def test_the_check_looks_into_the_folders(tmp_path: Path) -> None:

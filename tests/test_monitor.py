@@ -2,18 +2,24 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.fakes import Diary, ScriptedEars
 from tests.mosquitto import KITCHEN, Neighbour, config, connected, make_broker, obeyed
 from tests.stories import QUICK, at_home
 from tests.waiting import eventually
 from voiced import mqttcommands
 from voiced.config import Config, DeviceConfig
 from voiced.core import monitorview, mqtt
+from voiced.core.frames import FRAME, Frame
 from voiced.edge.mosquitto import Mosquitto
+from voiced.gauge import EVERY, Gauge
+from voiced.ports import Load
+from voiced.reports import Reports
 
 HEARD = {"time": "2026-11-26T12:00:00Z", "level_db": -35.0, "gate": True, "scores": {"hey_jarvis": 0.5}}
 
@@ -38,6 +44,26 @@ async def test_what_is_heard_is_told_while_somebody_watches_and_not_else() -> No
         assert (loud["gate"], loud["scores"]) == (False, {"hey_jarvis": 0.25})
         refused = await home.command("command/watch", '{"for_s": "long"}')
         assert "for_s" in refused["error"]["message"]
+
+
+def test_who_watches_sees_what_is_heard_from_then_on_and_as_long_as_they_asked() -> None:
+    now, diary = 100.0, Diary()
+    reports = Reports(
+        broker=diary, config=Config(), machine=lambda: Load(1.0, 1.0, None), today=lambda: datetime.now(UTC)
+    )
+    gauge = Gauge(ears=ScriptedEars(), words=("hey_jarvis",), reports=reports, clock=lambda: now)
+    loud, silent = (Frame(0, np.full(FRAME, level, np.int16)) for level in (3277, 0))
+    gauge.watch(1)
+    gauge.hear(loud)
+    now += 2
+    gauge.hear(loud)
+    gauge.watch(60)
+    gauge.watch(1)  # somebody else, who is content with less
+    now += 30
+    for _ in range(EVERY):
+        gauge.hear(silent)
+    (told,) = (json.loads(text) for _, text in diary.shouted)
+    assert told["level_db"] < -80
 
 
 async def test_a_daemon_is_shown_live(mosquitto: Mosquitto) -> None:

@@ -29,7 +29,10 @@ class Gauge:
 
     def watch(self, for_s: float) -> None:
         """Go on telling for so many seconds."""
-        self._until = self.clock() + for_s
+        now = self.clock()
+        if self._until < now:
+            self._begin()
+        self._until = max(self._until, now + for_s)
 
     def hear(self, frame: Frame) -> None:
         """Take the next frame."""
@@ -43,4 +46,7 @@ class Gauge:
             self.reports.hearing(
                 self._level_db, gate=self.ears.open, scores=dict(zip(self.words, self._peaks, strict=True))
             )
-            self._frames, self._level_db, self._peaks = 0, -math.inf, []
+            self._begin()
+
+    def _begin(self) -> None:
+        self._frames, self._level_db, self._peaks = 0, -math.inf, []

@@ -3,9 +3,11 @@
 The library is loaded when first something is to be fetched: 8 MB. Certificates are checked against those of the system.
 """
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
@@ -80,6 +82,7 @@ async def document(place: str, *, patience_s: float = PATIENCE_S) -> object:
 
 async def _fetch(place: str, judge: Callable[[str], Url], wanted: _Wanted, patience_s: float) -> bytes:
     try:
+        await asyncio.to_thread(import_module, "aiohttp")  # takes 0.2 s on a PC
         import aiohttp  # noqa: PLC0415 - see above
         from yarl import URL  # noqa: PLC0415 - part of aiohttp
     except ImportError as exc:

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import stat
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from voiced.core.frames import Samples
@@ -20,21 +22,27 @@ class MediaFiles:
 
     Args:
         allowed: ``mqtt.media``.
+        read: Returns what a file holds, given its path and ``allowed``; waits for the disk.
 
     """
 
-    def __init__(self, allowed: tuple[str, ...]) -> None:
+    def __init__(
+        self, allowed: tuple[str, ...], *, read: Callable[[str, tuple[str, ...]], bytes] | None = None
+    ) -> None:
         self._allowed = allowed
-        self._one_at_a_time = asyncio.Semaphore(2)  # a folder that hangs must not take all threads there are
+        self._read = read or _read
+        # Of their own: a folder that hangs keeps its thread, also when nobody waits for it any more.
+        self._threads = ThreadPoolExecutor(2, "read media")
 
     async def load(self, place: str) -> Samples:
         """Return the sound of a file; see :class:`voiced.ports.Media`."""
+        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(PATIENCE_S), self._one_at_a_time:
+            async with asyncio.timeout(PATIENCE_S):
                 if is_url(place):
                     content = await download(place, self._allowed)
                 else:
-                    content = await asyncio.to_thread(_read, place, self._allowed)
+                    content = await loop.run_in_executor(self._threads, self._read, place, self._allowed)
                 return await asyncio.to_thread(decoded, content, place)
         except TimeoutError as exc:
             raise CommandError(f"{place} could not be read within {PATIENCE_S:g} s", code="unavailable") from exc
