@@ -357,6 +357,29 @@ async def test_the_daemon_survives_and_says_so(dialect: str, row: Row) -> None:
         assert not home.reports.is_a_problem("service")
 
 
+async def test_a_mistake_of_ours_ends_the_session_and_not_the_daemon(caplog: pytest.LogCaptureFixture) -> None:
+    mistakes = [LookupError("not what we thought")]
+
+    async def look_up(_host: str, port: int) -> list[Address]:
+        if mistakes:
+            raise mistakes.pop()
+        return await ask_dns("127.0.0.1", port)
+
+    row = Row("mistake", "tone")
+    async with at_home(
+        scenario(row), config_of(row, "ga"), environment=KEYS, as_cloud=True, names=Names(look_up=look_up)
+    ) as home:
+        home.speak()
+        await settled(home)
+        (error,) = told(home.diary, "event/error", "error")
+        assert error["code"] == "service"
+        assert "LookupError" in error["message"]
+        assert home.speaker.chimes == 2
+        assert "not what we thought" in caplog.text
+        home.speak()
+        await home.until_told("finished")
+
+
 async def fail(home: Home, row: Row, way: Proxy | None) -> None:
     """Begin the conversation that fails."""
     home.speak(after_s=0.0 if row.silent_in == "speech" else 1.0)

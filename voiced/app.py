@@ -34,10 +34,10 @@ from voiced.core.wake import NearMiss, Rising, Wake
 from voiced.core.words import word_rules
 from voiced.desk import Desk
 from voiced.hands import Hands
-from voiced.line import Sessions
 from voiced.parts import Parts
 from voiced.reports import Reports, visible
 from voiced.scribe import Scribe
+from voiced.sessions import Sessions
 from voiced.spending import Spending
 
 logger = logging.getLogger(__name__)

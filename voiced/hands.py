@@ -38,10 +38,10 @@ from voiced.core.realtime.events import SpeechStarted
 from voiced.core.realtime.settings import SessionSettings
 from voiced.core.uplink import Uplink
 from voiced.errors import CommandError
-from voiced.line import Sessions
 from voiced.ports import Service, Speaker
 from voiced.reports import Reports
 from voiced.scribe import Scribe
+from voiced.sessions import Sessions
 from voiced.spending import Spending
 
 logger = logging.getLogger(__name__)
