@@ -188,6 +188,7 @@ async def opened(
             reports,
         )
         daemons.append(daemon)
+        reports.clock(since_boot())
         reports.info(about(config))
         reports.forget_texts()
         for number, wish in enumerate((*config.unmet(), *ignored(config, where.dialect), *where.warnings)):
@@ -249,6 +250,7 @@ async def _watch(house: House, supervisor: Supervisor) -> None:
             frames, last_frame = house.daemon.frames, now
         if house.broker.connected:
             last_connected = now
+        house.reports.clock(since_boot())
         missing = house.microphone.problem if frames or now - began > GRACE_S else None  # it may still be opening
         house.reports.problem("microphone", missing)
         house.reports.problem("microphone_silent", SILENT if house.microphone.silent_s > SILENT_S else None)

@@ -6,7 +6,7 @@ Holds the problems that are going on, because ``health`` repeats them until they
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from voiced.config import Config
@@ -22,6 +22,9 @@ from voiced.ports import Broker, Machine
 
 LONGEST_ARGUMENTS = 1_000
 """Characters of what a tool was called with."""
+
+STEP = timedelta(seconds=2)
+"""By so much a clock was set; less is the time between two looks."""
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +50,33 @@ class Reports:
     _near_misses: int = 0
     _rejected: int = 0
     _unwritten: int = 0
+    _booted: datetime | None = None
+    _info: payloads.Info | None = None
+    _state: payloads.State | None = None
+
+    def clock(self, since_boot_s: float) -> None:
+        """Look at the wall clock, beside one that nobody can set; if it was set, tell anew what holds since when.
+
+        A board without a clock of its own begins in 1970, and knows better when the network is there.
+        """
+        booted = self.today() - timedelta(seconds=since_boot_s)
+        if self._booted is None:
+            self._booted = booted
+        if abs(by := booted - self._booted) < STEP:
+            return
+        self._booted = booted
+        logger.info("the clock was set by %+.0f s", by.total_seconds())
+        if self._info is not None:
+            self.info(self._info.model_copy(update={"started": self._info.started + by}))
+        if self._state is not None:
+            self._tell_state(self._state.model_copy(update={"since": self._state.since + by}))
+        if self.last_wake is not None:
+            self._tell_wake(self.last_wake.model_copy(update={"time": self.last_wake.time + by}))
+        for code, problem in self._problems.items():
+            self._problems[code] = problem.model_copy(update={"since": problem.since + by})
+        if self._last_error is not None:
+            self._last_error = self._last_error.model_copy(update={"time": self._last_error.time + by})
+        self._stale = True
 
     def state(
         self,
@@ -60,8 +90,7 @@ class Reports:
         """Publish ``state``."""
         talk = None if isinstance(state, states.Idle | states.Sounding) else state.talk
         shown = states.going_on(state)
-        self.broker.keep(
-            "state",
+        self._tell_state(
             payloads.State(
                 state="starting" if starting else states.published(state),
                 since=self.today(),
@@ -72,8 +101,12 @@ class Reports:
                 wake_enabled=settings.wake_enabled,
                 reason=reason,
                 source=None if isinstance(state, states.Idle) else state.talk.source,
-            ).json_text(),
+            )
         )
+
+    def _tell_state(self, state: payloads.State) -> None:
+        self._state = state
+        self.broker.keep("state", state.json_text())
 
     def forget_texts(self) -> None:
         """Overwrite the texts of a turn that an earlier run left at the broker, where they may not stay."""
@@ -87,6 +120,7 @@ class Reports:
 
     def info(self, info: payloads.Info) -> None:
         """Publish ``info``."""
+        self._info = info
         self.broker.keep("info", info.json_text())
 
     def usage(self, usage: payloads.Usage) -> None:
@@ -103,9 +137,12 @@ class Reports:
             "threshold": wake.threshold,
             "action": action,
         }
-        self.last_wake = payloads.Wake.model_validate(heard)
-        self.broker.keep("wake", self.last_wake.json_text())
+        self._tell_wake(payloads.Wake.model_validate(heard))
         self._woken(payloads.WakeEvent.model_validate({**heard, "event_type": "detected"}))
+
+    def _tell_wake(self, wake: payloads.Wake) -> None:
+        self.last_wake = wake
+        self.broker.keep("wake", wake.json_text())
 
     def rejected(self, heard: Wake | NearMiss, reason: payloads.Rejection) -> None:
         """Publish a wake word that is not answered, though it was heard; one of another voice is counted, too."""

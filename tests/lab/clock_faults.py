@@ -95,6 +95,7 @@ async def clock_starts_in_1970(lab: Lab) -> str:
         today = datetime.now(UTC).date()
         if datetime.fromisoformat(spent["cost"]["day_start"]).date() != today:
             raise AssertionError(f"the day of account is {spent['cost']['day_start']}")
+        await lab.until(lambda: _is_recent(lab.last("info")["started"]), "info tells when it was really started")
     return ""
 
 
@@ -130,6 +131,10 @@ async def clock_set_while_the_broker_is_away(lab: Lab) -> str:
         await lab.until(lambda: lab.neighbour.last(f"{ROOM}/availability") == "online", "online")
         await _answers_by(lab, -10 * HOUR_S)
     return ""
+
+
+def _is_recent(time_text: str) -> bool:
+    return abs(datetime.fromisoformat(time_text).timestamp() - time.time()) < SLACK_S
 
 
 def _finished(lab: Lab, before: int) -> bool:
