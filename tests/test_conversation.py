@@ -702,6 +702,29 @@ def test_a_wake_during_a_text_turn_makes_it_a_conversation() -> None:
     assert isinstance(story.at(), Processing)
 
 
+@pytest.mark.parametrize(
+    ("asked", "again"),
+    [
+        (Asked("What now?", "default", instructions="Be brief."), wire.CreateResponse("Be brief.")),
+        (Asked("Dinner!", "default", literal=True), wire.CreateResponse(literal="Dinner!")),
+    ],
+)
+def test_what_the_service_could_not_answer_yet_is_asked_again_as_it_was(asked: Asked, again: wire.ClientEvent) -> None:
+    story = Story()
+    story.tell(asked, SessionReady())
+    assert story.tell(ANSWER_REFUSED) == []
+    assert story.tell(wire.ResponseDone("r0", "cancelled")) == [Send(again)]
+
+
+def test_an_answer_that_was_about_to_begin_is_not_taken_for_the_next_one() -> None:
+    story = Story()
+    story.tell(WAKE, SessionReady(), wire.SpeechStarted("u1", 0), wire.SpeechStopped("u1", 900))
+    story.tell(Asked("Dinner!", "default", literal=True, interrupt=True))
+    assert story.tell(wire.ResponseStarted("r1")) == [Send(wire.CancelResponse("r1"))]
+    assert story.tell(audio("r1"), wire.ResponseDone("r1", "cancelled")) == []
+    assert Play in map(type, story.tell(wire.ResponseStarted("r2"), audio("r2", "i2")))
+
+
 def test_called_twice_is_accepted_twice() -> None:
     story = Story()
     assert Accept(1) in story.tell(Called("mqtt", "default", request=1))

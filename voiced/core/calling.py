@@ -133,7 +133,8 @@ def called(state: Active, event: Woken | Called | Asked | Recording | Stopped, n
             told = (*effects, Chime("wake"), *hear, *accepted(_request(event)))
             return Listening(_anew_in(talk), min(now + wait_s, max(now, talk.ends))), told
         case Asked():
-            talk = _typed(talk, event)
+            is_about_to_begin = isinstance(state, Processing) and state.response is None and not state.owed
+            talk = _typed(replace(talk, void_next=talk.void_next or is_about_to_begin), event)
             return Processing(talk, now + rules.answer_s), (
                 *effects,
                 BeginTurn(talk.turn, "mqtt", event.request, _typed_text(event)),

@@ -279,13 +279,20 @@ def _processing(state: Processing, event: Event, now: float, rules: Rules) -> St
             return replace(state, owed=True), ()
         case wire.ResponseDone() if state.owed:
             asked_again = replace(state, owed=False, until=now + rules.answer_s)
-            return asked_again, (Send(wire.CreateResponse()),)
+            return asked_again, (Send(_request(state.talk)),)
         case wire.ResponseDone() if event.response_id == state.response:
             return turning.answered(state, event, now, rules)
         case Tick() if now >= state.until:
             return renewing.lost(state, SessionLost("timeout", f"no answer within {rules.answer_s:g} s"), now, rules)
         case _:
             return state, ()
+
+
+def _request(talk: Talk) -> wire.ClientEvent:
+    """Return what asks for the answer that is awaited."""
+    if talk.question is not None and talk.question.left_to_model:
+        return wire.CreateResponse(report=talk.question)
+    return talk.asked[-1] if talk.asked else wire.CreateResponse()
 
 
 def _responding(state: Responding, event: Event, now: float, rules: Rules) -> Step:
