@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from voiced.core.evidence import Clip
+from voiced.core.clips import Clip
 from voiced.core.frames import FRAME, SERVICE_RATE, Frame, Samples
 from voiced.core.ledger import QUARTER_S, Book, Entry
 from voiced.core.mqtt.commands import Message

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Self, TypeAlias
 
-from voiced.core.evidence import Evidence
+from voiced.core.clips import ClipRecorder
 from voiced.core.frames import FRAME, MICROPHONE_RATE, STEP, Frame
 from voiced.core.wake import NearMiss, Rising, Wake, WordRule
 from voiced.ports import Clips, Ears
@@ -56,7 +56,7 @@ class Attention:
         self._ears = ears
         self._post = post
         self._clips = clips
-        self._evidence = None if clips is None else Evidence(words)
+        self._recorder = None if clips is None else ClipRecorder(words)
         self._rising_at = rising_at
         self._risen: frozenset[str] = frozenset()
         self._tell_calm, self._is_calm = calm, False
@@ -138,7 +138,7 @@ class Attention:
         self._work.put(work)
 
     def _may_skim(self, frames: Sequence[Frame]) -> bool:
-        return self._done == self._sent and self._evidence is None and self._ears.may_skim(frames)
+        return self._done == self._sent and self._recorder is None and self._ears.may_skim(frames)
 
     def _is_behind(self) -> bool:
         """Tell whether frames must be dropped; the ears notice the gap, and begin anew behind it."""
@@ -171,8 +171,8 @@ class Attention:
         misses = self._ears.near_misses()
         for miss in misses:
             self._tell(self._post, miss)
-        if self._evidence is not None:
-            self._remember(self._evidence, frames, wake, misses)
+        if self._recorder is not None:
+            self._remember(self._recorder, frames, wake, misses)
 
     def _catch_up(self) -> None:
         """Score what waits since the gate opened, bite by bite, so that the loop gets its turn, until more comes."""
@@ -185,17 +185,17 @@ class Attention:
         self._tell(told)
 
     def _remember(
-        self, evidence: Evidence, frames: Sequence[Frame], wake: Wake | None, misses: Sequence[NearMiss]
+        self, recorder: ClipRecorder, frames: Sequence[Frame], wake: Wake | None, misses: Sequence[NearMiss]
     ) -> None:
         for frame in frames:
-            evidence.hear(frame)
+            recorder.hear(frame)
         for end, row in self._ears.rows():
-            evidence.score(end, row)
+            recorder.score(end, row)
         if wake is not None:
-            evidence.note("wake", wake)
+            recorder.note("wake", wake)
         for miss in misses:
-            evidence.note("near_miss" if miss.why == "score" else "rejected", miss)
-        for clip in evidence.due():
+            recorder.note("near_miss" if miss.why == "score" else "rejected", miss)
+        for clip in recorder.due():
             if self._clips is not None:
                 self._clips.keep(clip)
 
@@ -212,8 +212,8 @@ class Attention:
 
     def _forget(self) -> None:
         self._ears.reset()
-        if self._evidence is not None:
-            self._evidence.forget()
+        if self._recorder is not None:
+            self._recorder.forget()
 
     def _tell(self, call: Callable[..., object], *args: object) -> None:
         assert self._loop is not None  # noqa: S101 - the thread began behind it

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from voiced.core.evidence import Clip
+from voiced.core.clips import Clip
 from voiced.core.frames import Frame, Samples
 from voiced.core.ledger import Book, Entry
 from voiced.core.memory import Said

@@ -11,7 +11,7 @@ from pathlib import Path
 from queue import Empty, Full, Queue
 from typing import Self
 
-from voiced.core.evidence import Clip
+from voiced.core.clips import Clip
 from voiced.core.frames import MICROPHONE_RATE
 from voiced.edge.soundfile import WavWriter
 from voiced.errors import VoicedError

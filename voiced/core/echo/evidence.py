@@ -5,13 +5,12 @@ sounds like a voice behind it is a person's, but for moments in which the suppre
 linear canceller, which learns in another way, usually is not: a voice counts only where it leaves the sound loud, too.
 """
 
-import math
-from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 
+from voiced.core.echo.attenuation import Attenuation
 from voiced.core.echo.nearspeech import NearSpeech
 from voiced.core.frames import FRAME, MICROPHONE_RATE, Frame, Samples, seconds
 from voiced.errors import MissingPartError
@@ -29,10 +28,6 @@ _BELOW_MICROPHONE_DB = 15.0
 _MEMORY = 0.75
 """Of the powers compared, per frame."""
 
-_WINDOW = 25
-"""Frames in a measurement: 0.5 s."""
-_MEASUREMENTS = 16
-"""Measurements that count: 8 s of sound."""
 _FAINT = 32_768.0**2 * 1e-6
 """Mean square (-60 dBFS) below which a frame tells nothing about an echo."""
 
@@ -63,7 +58,7 @@ class Evidence:
         self._learnt = 0
         self._after = 0
         self._heard_power = self._cleaned_power = 0.0
-        self._loss = Softening()
+        self._attenuation = Attenuation(faint=_FAINT, least=1e-3)
 
     @property
     def is_missing(self) -> bool:
@@ -83,7 +78,7 @@ class Evidence:
     @property
     def attenuation_db(self) -> float | None:
         """By how much the speaker was softened lately in what the voice detector hears; ``None`` until measured."""
-        return self._loss.decibels
+        return self._attenuation.decibels
 
     def hear(self, frame: Frame, cleaned: Frame, played: Samples | None) -> None:
         """Take the next frame.
@@ -113,41 +108,13 @@ class Evidence:
         self._heard_power = _MEMORY * self._heard_power + heard
         self._cleaned_power = _MEMORY * self._cleaned_power + left
         if played is not None:
-            self._loss.measure(heard, power(suppressed))
+            self._attenuation.measure(heard, power(suppressed))
             speaks = speaks and self._cleaned_power > self._heard_power * 10 ** (-_BELOW_MICROPHONE_DB / 10)
         self._near.note(frame, speaks=speaks and (played is None or self.is_settled))
 
     def forget(self) -> None:
         """Let no speech count that was heard before; the room is kept."""
         self._near.forget()
-
-
-class Softening:
-    """By how much sound was softened, over the last seconds in which there was some."""
-
-    def __init__(self) -> None:
-        self._ratios: deque[float] = deque(maxlen=_MEASUREMENTS)
-        self._before = self._after = 0.0
-        self._frames = 0
-
-    @property
-    def decibels(self) -> float | None:
-        """The upper quarter of what was measured: a person makes some of it lower, nothing makes it higher."""
-        if not self._ratios:
-            return None
-        return 10 * math.log10(sorted(self._ratios)[-1 - len(self._ratios) // 4])
-
-    def measure(self, before: float, after: float) -> None:
-        """Take the mean squares of a frame, before and after."""
-        if before <= _FAINT:
-            return
-        self._before += before
-        self._after += after
-        self._frames += 1
-        if self._frames == _WINDOW:
-            self._ratios.append(self._before / max(self._after, 1e-3))
-            self._before = self._after = 0.0
-            self._frames = 0
 
 
 def power(samples: Samples) -> float:

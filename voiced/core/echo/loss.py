@@ -1,16 +1,10 @@
 """How much of the echo is taken out, and whether a frame is better off as it came."""
 
-import math
-from collections import deque
-
 import numpy as np
 
+from voiced.core.echo.attenuation import Attenuation
 from voiced.core.echo.tape import Floats
 
-_WINDOW = 25
-"""Frames in a measurement: 0.5 s."""
-_KEPT = 16
-"""Measurements that count: 8 s of sound."""
 _MEMORY = 0.75
 _FAINT = 1e-6
 """Power (-60 dBFS) below which a frame tells nothing about an echo."""
@@ -28,9 +22,7 @@ class Loss:
     """Compares the microphone's sound with what is left of it, frame by frame."""
 
     def __init__(self) -> None:
-        self._ratios: deque[float] = deque(maxlen=_KEPT)
-        self._before = self._after = 0.0
-        self._frames = 0
+        self._attenuation = Attenuation(faint=_FAINT, least=1e-12)
         self._power = self._left = 0.0
         self._share = 1.0
         self._taken = 0.0
@@ -38,10 +30,7 @@ class Loss:
     @property
     def attenuation_db(self) -> float | None:
         """By how much the sound was softened; people who speak over it are left out as well as can be."""
-        if not self._ratios:
-            return None
-        # Somebody's speech makes a ratio lower and nothing makes it higher: the upper quarter is the echo's.
-        return 10 * math.log10(sorted(self._ratios)[-1 - len(self._ratios) // 4])
+        return self._attenuation.decibels
 
     @property
     def is_poor(self) -> bool:
@@ -73,7 +62,7 @@ class Loss:
         before, after = float(microphone @ microphone) / len(microphone), float(cleaned @ cleaned) / len(cleaned)
         self._power += (1 - _MEMORY) * (before - self._power)
         self._left += (1 - _MEMORY) * (after - self._left)
-        self._measure(before, after)
+        self._attenuation.measure(before, after)
         if after > _FAR_WORSE * before:
             self._share = 0.0
             return microphone
@@ -83,13 +72,3 @@ class Loss:
         ramp = np.linspace(self._share, share, len(microphone), dtype=np.float32)
         self._share = share
         return microphone + ramp * (cleaned - microphone)
-
-    def _measure(self, before: float, after: float) -> None:
-        if before > _FAINT:
-            self._before += before
-            self._after += after
-            self._frames += 1
-        if self._frames == _WINDOW:
-            self._ratios.append(self._before / max(self._after, 1e-12))
-            self._before = self._after = 0.0
-            self._frames = 0

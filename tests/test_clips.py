@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voiced.core.evidence import AFTER_S, BEFORE_S, Clip, Evidence
+from voiced.core.clips import AFTER_S, BEFORE_S, Clip, ClipRecorder
 from voiced.core.frames import FRAME, MICROPHONE_RATE, STEP, Frame
 from voiced.core.wake import NearMiss, Wake
 from voiced.edge.clips import ClipFolder
@@ -42,17 +42,17 @@ def wake(end: int, word: str = "alexa") -> Wake:
 )
 def test_a_clip_holds_what_stood_around_the_decision(begin: int, before: int, late: int, kind: str) -> None:
     """Sample for sample, also where it is asked for late, and with less where there was less."""
-    evidence = Evidence(["alexa"])
+    recorder = ClipRecorder(["alexa"])
     end = begin + before * FRAME
     clips: list[Clip] = []
     for number in range(before + late + 40):
-        evidence.hear(frame(begin + number * FRAME))
+        recorder.hear(frame(begin + number * FRAME))
         if number * FRAME % STEP == 0:
-            evidence.score(begin + number * FRAME, (number / 1000,))
+            recorder.score(begin + number * FRAME, (number / 1000,))
         if number == before + late:
             heard = wake(end) if kind == "wake" else NearMiss("alexa", 0.4, 0.5, end)
-            evidence.note("wake" if kind == "wake" else "near_miss", heard)
-        clips += evidence.due()
+            recorder.note("wake" if kind == "wake" else "near_miss", heard)
+        clips += recorder.due()
     (clip,) = clips
     assert (clip.kind, clip.word) == (kind, "alexa")
     first = end - clip.decided
@@ -65,28 +65,28 @@ def test_a_clip_holds_what_stood_around_the_decision(begin: int, before: int, la
 
 
 def test_a_clip_waits_for_its_end_and_comes_once() -> None:
-    evidence = Evidence(["alexa"])
-    evidence.hear(frame(0))
-    evidence.note("wake", wake(FRAME))
-    assert evidence.due() == []
+    recorder = ClipRecorder(["alexa"])
+    recorder.hear(frame(0))
+    recorder.note("wake", wake(FRAME))
+    assert recorder.due() == []
     for number in range(1, 100):
-        evidence.hear(frame(number * FRAME))
-    assert len(evidence.due()) == 1
-    assert evidence.due() == []
+        recorder.hear(frame(number * FRAME))
+    assert len(recorder.due()) == 1
+    assert recorder.due() == []
 
 
 @pytest.mark.parametrize("how", ["gap", "forget"])
 def test_no_clip_holds_sound_from_before_a_gap(how: str) -> None:
-    evidence = Evidence(["alexa"])
-    evidence.hear(frame(0))
-    evidence.note("wake", wake(FRAME))
+    recorder = ClipRecorder(["alexa"])
+    recorder.hear(frame(0))
+    recorder.note("wake", wake(FRAME))
     if how == "forget":
-        evidence.forget()
+        recorder.forget()
     for number in range(100):
-        evidence.hear(frame(10 * FRAME + number * FRAME))
-    assert evidence.due() == []
-    evidence.note("wake", wake(12 * FRAME))
-    (clip,) = evidence.due()
+        recorder.hear(frame(10 * FRAME + number * FRAME))
+    assert recorder.due() == []
+    recorder.note("wake", wake(12 * FRAME))
+    (clip,) = recorder.due()
     assert clip.decided == 2 * FRAME
 
 

@@ -40,7 +40,7 @@ class Clip:
     """Where in the clip (in samples) a step ends, and its row of scores. Without speech there are none."""
 
 
-class Evidence:
+class ClipRecorder:
     """Remembers the last seconds, and cuts clips from them.
 
     Args:
