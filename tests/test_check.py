@@ -24,7 +24,7 @@ from tests.soundbed import SoundBed, require_pulseaudio
 from voiced.check import SUBJECTS, as_service, echo, microphone
 from voiced.check.findings import Finding
 from voiced.check.sound import Heard
-from voiced.config import Config
+from voiced.config import Config, RealtimeConfig
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.core.soundcheck import Found
 from voiced.edge.knownsecrets import known_secrets
@@ -375,6 +375,8 @@ def test_secrets_are_found_wherever_they_lie(tmp_path: Path) -> None:
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path), "OPENAI_API_KEY": "two", "OPENAI_BASE_URL": "https://three"}
     assert {"one", "two"} <= known_secrets(Config(), environ)
     assert "https://three" not in known_secrets(Config(), environ)
+    nowhere = RealtimeConfig(key_file="/" + "x" * 300)  # longer than any name may be
+    assert {"one", "two"} <= known_secrets(Config(realtime=nowhere), environ)
 
 
 # --- as the service ---------------------------------------------------------------------------------------------------

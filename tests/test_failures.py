@@ -375,9 +375,9 @@ async def test_a_mistake_of_ours_ends_the_session_and_not_the_daemon(caplog: pyt
         assert error["code"] == "service"
         assert "LookupError" in error["message"]
         assert home.speaker.chimes == 2
-        assert "not what we thought" in caplog.text
         home.speak()
         await home.until_told("finished")
+        assert "not what we thought" in caplog.text
 
 
 async def fail(home: Home, row: Row, way: Proxy | None) -> None:

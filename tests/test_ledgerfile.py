@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from voiced.core.ledger import Book, Entry
 from voiced.core.realtime.events import Usage
+from voiced.edge import ledgerfile
 from voiced.edge.ledgerfile import LedgerFile
 
 WRITER = """
@@ -184,6 +185,17 @@ def test_a_disk_that_refuses_is_said_once_and_nothing_is_lost(tmp_path: Path, ca
         assert ledger.written(10)
         assert ledger.problem is None
     assert reread(path).totals.nano == 301
+
+
+def test_what_the_disk_never_took_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ledgerfile, "WAITING", 5)
+    (tmp_path / "state").write_text("a file, where a folder should be")
+    with LedgerFile(tmp_path / "state" / "ledger.sqlite") as ledger:
+        for number in range(7):
+            ledger.add(Entry(time=float(number), session="a", kind="response"))
+    assert "7 entries of the ledger are lost: the ledger" in caplog.text
 
 
 def test_a_folder_that_cannot_be_written_is_a_problem_and_no_end(tmp_path: Path) -> None:

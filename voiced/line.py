@@ -149,9 +149,9 @@ class Line:
             again = is_open and not isinstance(first, RefusedError)
             self._post(self._number, SessionLost(first.code, str(first), again))
         except* Exception as ours:  # else the conversation would wait for a session that is no more
-            logger.error("the session ended in an error of ours", exc_info=ours)
             why = f"An error of ours ended the session ({type(_first(ours)).__name__}); please report it with the log."
             self._post(self._number, SessionLost("failed", why, again=False))
+            raise
         finally:
             for event in late:  # nobody waits for it any more, but it is paid for
                 self._post(self._number, event)

@@ -187,10 +187,6 @@ class Session(Protocol):
     """An open session that is ready for sound."""
 
     @property
-    def session_id(self) -> str:
-        """The service's name for it."""
-
-    @property
     def model(self) -> str | None:
         """The model that answers, where the service says so."""
 

@@ -1,7 +1,7 @@
 """Every secret that can be found on this machine, so that none of them leaves it."""
 
-import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from voiced.config import Config
@@ -16,11 +16,13 @@ def known_secrets(config: Config | None, environ: Mapping[str, str]) -> set[str]
     What cannot be read is not known to this process, and cannot get out of it.
     """
     secrets = {value.strip() for name, value in environ.items() if is_secret_name(name)}
-    places = [*STORES, *([Path(environ["CREDENTIALS_DIRECTORY"])] if environ.get("CREDENTIALS_DIRECTORY") else [])]
-    files = [file for place in places if place.is_dir() and os.access(place, os.R_OK) for file in place.iterdir()]
-    if config is not None:
-        files += [Path(one).expanduser() for one in (config.realtime.key_file, config.mqtt.password_file) if one]
-    for file in files:
-        if file.is_file() and os.access(file, os.R_OK):
-            secrets.add(file.read_text(errors="replace").strip())
+    files = [] if config is None else [config.realtime.key_file, config.mqtt.password_file]
+    places = [Path(one).expanduser() for one in files if one]
+    for store in (*STORES, *([Path(environ["CREDENTIALS_DIRECTORY"])] if environ.get("CREDENTIALS_DIRECTORY") else [])):
+        with suppress(OSError):
+            places += store.iterdir()
+    for place in places:
+        with suppress(OSError):
+            if place.is_file():
+                secrets.add(place.read_text(errors="replace").strip())
     return secrets - {""}

@@ -30,7 +30,7 @@ RETRY_S = 30.0
 """Between two attempts to write, where the disk refuses."""
 
 WAITING = 20_000
-"""Entries that wait for the disk at most; beyond them the oldest are lost, and counted."""
+"""Entries that wait for the disk at most; beyond them the oldest are lost, which the log says at the end."""
 
 _TOKENS = tuple(f.name for f in fields(Usage))
 _COLUMNS = (
@@ -97,8 +97,7 @@ class LedgerFile:
         self.book = Book(since=time.time())
         """All that was in the file; the one who adds entries also adds them here."""
         self.problem: str | None = None
-        self.lost = 0
-        """Entries that could not be kept."""
+        self._lost = 0
 
     def __enter__(self) -> Self:
         """Read the file, and begin to write."""
@@ -190,15 +189,15 @@ class LedgerFile:
                 break
         if self._line is not None:
             self._line.close()
-        if self._waiting:
-            logger.error("%d entries of the ledger are lost: %s", len(self._waiting), self.problem)
+        if lost := self._lost + len(self._waiting):
+            logger.error("%d entries of the ledger are lost: %s", lost, self.problem or "too many waited for the disk")
 
     def _sort(self, news: Entry | int | threading.Event | None, reached: list[threading.Event]) -> bool:
         if isinstance(news, Entry):
             self._waiting.append(news)
             if len(self._waiting) > WAITING:
                 self._waiting.popleft()
-                self.lost += 1
+                self._lost += 1
         elif isinstance(news, int):
             self._quarters += news
             self._waiting = deque(replace(entry, time=entry.time + news * QUARTER_S) for entry in self._waiting)
