@@ -27,7 +27,7 @@ from voiced.core.mqtt.updating import Update
 from voiced.core.releases import Release, newest, update
 from voiced.edge import download
 from voiced.edge.mosquitto import Mosquitto
-from voiced.errors import CommandError
+from voiced.errors import CommandError, RestartError
 from voiced.messaging import open_broker, update_told
 from voiced.places import redirected, whole_url
 from voiced.updates import DAY_S, HOUR_S, Updates, ask
@@ -253,6 +253,13 @@ async def test_without_the_key_nothing_of_it_is_there(tmp_path: Path) -> None:
     async with update_told(config_for_tests(), tmp_path, diary):
         pass
     assert (diary.kept, [*tmp_path.iterdir()]) == ({}, [])  # noqa: ASYNC240 - an empty folder
+
+
+async def test_what_ends_the_daemon_meanwhile_is_what_it_was(tmp_path: Path) -> None:
+    config = config_for_tests(update=UpdateConfig(url="http://127.0.0.1:9/x"))
+    with pytest.raises(RestartError):
+        async with update_told(config, tmp_path, Diary()):
+            raise RestartError("told to start again")
 
 
 async def test_it_is_kept_at_the_broker_and_taken_away_with_the_key(

@@ -25,6 +25,8 @@ from voiced.edge.outboxfile import OutboxFile
 from voiced.edge.store import SettingsFile
 from voiced.ports import Broker
 
+logger = logging.getLogger(__name__)
+
 Announced: TypeAlias = tuple[dict[str, str], tuple[str, ...]]
 """What Home Assistant is told, by topic, and topics to be emptied before."""
 
@@ -164,10 +166,19 @@ async def update_told(config: Config, state: Path, broker: Broker) -> AsyncItera
         def tell(update: Update) -> None:
             broker.keep("update", update.json_text())
 
-        async with asyncio.TaskGroup() as tasks:
-            following = tasks.create_task(Updates(config.update.url, tell, memory).follow(), name="update")
+        # No TaskGroup: it would wrap what ends the daemon.
+        following = asyncio.create_task(Updates(config.update.url, tell, memory).follow(), name="update")
+        following.add_done_callback(_followed)
+        try:
             yield
+        finally:
             following.cancel()
+            await asyncio.wait({following})
+
+
+def _followed(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (exc := task.exception()) is not None:
+        logger.error("the newest version is not asked for any more", exc_info=exc)
 
 
 def _announcement(device: discovery.Device, style: discovery.Style | None, memory: Path) -> Announced:
