@@ -28,6 +28,11 @@ from voiced.simulator.scenario import SOUNDS as ANSWERS
 SOUND = Path("/srv/sound")
 """The same inside and outside."""
 
+CONFIG = "/etc/voiced/config.toml"
+
+DROP_IN = "/etc/systemd/system/voiced.service.d/sound.conf"
+TO_VIRTUAL_DEVICES = f"[Service]\nEnvironment=ALSA_CONFIG_PATH={SOUND}/asound.conf\n"
+
 PERSON = "/srv/pi"
 """Home of somebody with a desktop."""
 
@@ -255,8 +260,7 @@ def service(machine: Machine, listener: Listener) -> Iterator[Service]:
     """The service with its sound: a drop-in leads ALSA to the virtual devices."""
     require_pulseaudio()
     with SoundBed(SOUND, microphone_rate=MICROPHONE_RATE, speaker_rate=SERVICE_RATE) as bed:
-        drop_in = f"[Service]\nEnvironment=ALSA_CONFIG_PATH={SOUND}/asound.conf\n"
-        machine.write("/etc/systemd/system/voiced.service.d/sound.conf", drop_in)
+        machine.write(DROP_IN, TO_VIRTUAL_DEVICES)
         machine.run("systemctl", "daemon-reload")
         machine.run("systemctl", "restart", "voiced")
         yield Service(machine, bed, listener)
@@ -432,10 +436,39 @@ def test_settings_outlive_a_restart(service: Service) -> None:
     service.converse()
 
 
+def test_what_was_edited_holds_after_a_reload(service: Service) -> None:
+    machine, pid = service.machine, service.pid()
+    right = machine.run("cat", CONFIG)
+    edited = right
+    for old, new in {"\nsensitivity = 0.5": "\nsensitivity = 0.6", '\narea = ""': '\narea = "Larder"'}.items():
+        assert edited.count(old) == 1
+        edited = edited.replace(old, new)
+    machine.write(CONFIG, edited)
+    machine.run("systemctl", "reload", "voiced")
+    eventually(lambda: service.listener.last("settings")["wake_sensitivity"] == 0.6, what="it holds")
+
+    def wrong() -> dict[str, str]:
+        return {problem["code"]: problem["message"] for problem in service.listener.last("health")["problems"]}
+
+    eventually(lambda: "device.area" in wrong().get("restart_needed", ""), what="what needs a restart is said")
+    eventually(lambda: machine.unit("ActiveState") == "active", what="reloaded")
+    service.converse()
+    machine.write(CONFIG, edited.replace("\nsensitivity = ", "\nsensitivty = "))
+    begun = len(machine.journal())
+    machine.run("systemctl", "reload", "voiced")
+    eventually(lambda: "wake.sensitivty" in machine.journal()[begun:], what="a mistake is said")
+    assert service.listener.last("settings")["wake_sensitivity"] == 0.6
+    machine.write(CONFIG, right)
+    machine.run("systemctl", "reload", "voiced")
+    eventually(lambda: service.listener.last("settings")["wake_sensitivity"] == 0.5, what="as before")
+    eventually(lambda: "restart_needed" not in wrong(), what="nothing waits for a restart")
+    assert service.pid() == pid
+
+
 def test_a_wrong_configuration_is_said_once(service: Service) -> None:
     machine = service.machine
-    right = machine.run("cat", "/etc/voiced/config.toml")
-    machine.write("/etc/voiced/config.toml", right.replace('input = "default"', 'imput = "default"'))
+    right = machine.run("cat", CONFIG)
+    machine.write(CONFIG, right.replace('input = "default"', 'imput = "default"'))
     begun, since = len(machine.journal()), len(service.listener.heard)
     machine.run("systemctl", "kill", "--signal=KILL", "voiced")
     # Failed for good: while systemd waits to start it again, this reads activating, auto-restart.
@@ -446,7 +479,7 @@ def test_a_wrong_configuration_is_said_once(service: Service) -> None:
     machine.run("systemctl", "start", "voiced", status=1)
     assert machine.unit("SubState") == "failed"
     assert machine.journal()[begun:].count("audio.imput") == 2
-    machine.write("/etc/voiced/config.toml", right)
+    machine.write(CONFIG, right)
     machine.run("systemctl", "restart", "voiced")
     assert machine.unit("ActiveState") == "active"
 
@@ -454,7 +487,7 @@ def test_a_wrong_configuration_is_said_once(service: Service) -> None:
 def test_a_secret_comes_from_the_store_and_goes_nowhere_else(service: Service) -> None:
     machine, secret = service.machine, "made-up-key-for-this-story"
     machine.write("/etc/credstore/voiced.realtime_key", secret + "\n", "600")
-    right = machine.run("cat", "/etc/voiced/config.toml")
+    right = machine.run("cat", CONFIG)
     changes = {
         'provider = "simulator"': 'provider = "custom"',
         'url = ""': 'url = "ws://127.0.0.1:4711/v1/realtime?model=none"',
@@ -464,7 +497,7 @@ def test_a_secret_comes_from_the_store_and_goes_nowhere_else(service: Service) -
     for old, new in changes.items():
         assert text.count(old) == 1
         text = text.replace(old, new)
-    machine.write("/etc/voiced/config.toml", text)
+    machine.write(CONFIG, text)
     since = len(service.listener.heard)
     with subprocess.Popen(machine.beside(REFUSE), stdout=subprocess.PIPE, text=True) as server:
         try:
@@ -480,7 +513,7 @@ def test_a_secret_comes_from_the_store_and_goes_nowhere_else(service: Service) -
     assert secret not in machine.run("journalctl", "--no-pager", "--output", "export")
     assert secret not in machine.run("cat", f"/proc/{service.pid()}/environ")
     assert secret not in str(service.listener.heard)
-    machine.write("/etc/voiced/config.toml", right)
+    machine.write(CONFIG, right)
 
 
 def test_a_secret_is_stored_by_the_installer_and_sealed_where_systemd_can(service: Service) -> None:
@@ -526,14 +559,14 @@ def test_upgraded_and_brought_back_where_the_new_one_refuses_the_configuration(s
     assert re.search(r"Upgraded: voiced \S+ to voiced \S+", told)
     service.converse()
     # A newer version that knows a key no more: here one that was never known.
-    right = machine.run("cat", "/etc/voiced/config.toml")
-    machine.write("/etc/voiced/config.toml", right.replace('area = ""', 'zone = ""'))
+    right = machine.run("cat", CONFIG)
+    machine.write(CONFIG, right.replace('area = ""', 'zone = ""'))
     since = len(machine.journal())
     told = machine.run("/srv/voiced/systemd/install.sh", "--upgrade", status=1)
     assert "device.zone" in told
     assert "is back" in told
     assert machine.unit("ActiveState") == "active"  # the old one, which has read the old configuration
-    machine.write("/etc/voiced/config.toml", right)
+    machine.write(CONFIG, right)
     machine.run("systemctl", "restart", "voiced")
     machine.run("test", "-e", "/opt/voiced.before", status=1)
     assert "Traceback" not in machine.journal()[since:]
@@ -548,7 +581,7 @@ def test_uninstalled(service: Service) -> None:
     machine.run("test", "-e", f"/proc/{pid}", status=1)
     for gone in ("/opt/voiced", "/usr/local/bin/voiced", "/etc/systemd/system/voiced.service"):
         machine.run("test", "-e", gone, status=1)
-    machine.run("test", "-e", "/etc/voiced/config.toml")
+    machine.run("test", "-e", CONFIG)
     assert machine.unit("LoadState") in {"not-found", "masked"}
 
 
@@ -557,11 +590,46 @@ def test_nothing_is_left_after_a_purge(service: Service) -> None:
     machine.run("/srv/voiced/systemd/install.sh", network=True)
     told = machine.run("/srv/voiced/systemd/install.sh", "--uninstall", "--purge")
     assert "voiced is gone" in told
-    places = ("/etc", "/opt", "/usr/local", "/var/lib", "/var/cache", "/run")
-    left = machine.run("find", *places, "-xdev", "-name", "*voiced*", "-not", "-path", "/run/systemd/*")
+    nothing_is_left(machine)
+
+
+def nothing_is_left(machine: Machine) -> None:
+    places = ("/etc", "/opt", "/usr", "/var/lib", "/var/cache", "/run")
+    but = ("-not", "-path", "/run/systemd/*", "-not", "-path", "/var/lib/dpkg/*", "-not", "-path", "/var/cache/apt/*")
+    left = machine.run("find", *places, "-xdev", "-name", "*voiced*", *but)
     assert left.strip() == "", left
     machine.run("getent", "passwd", "voiced", status=2)
     machine.run("getent", "group", "voiced", status=2)
+
+
+def apt(machine: Machine, *arguments: str) -> None:
+    options = ("--quiet", "--yes", "--no-install-recommends")
+    machine.run("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", *options, *arguments, network=True)
+
+
+def test_installed_upgraded_removed_and_purged_as_a_package(service: Service) -> None:
+    machine = service.machine
+    machine.run("/srv/voiced/systemd/make_deb.sh", "/root/package", network=True)
+    package = machine.run("sh", "-c", "ls /root/package/voiced_*.deb").strip()
+    machine.write(DROP_IN, TO_VIRTUAL_DEVICES)
+    apt(machine, "install", package)
+    assert machine.run("systemctl", "is-enabled", "voiced").strip() == "enabled"
+    eventually(lambda: machine.unit("StatusText").startswith("idle"), 30, what="it hears")
+    service.converse()
+    machine.run("voiced", "volume", "35")
+    pid = service.pid()
+    apt(machine, "install", "--reinstall", package)
+    assert service.pid() not in {0, pid}
+    eventually(lambda: service.listener.last("settings")["volume"] == 35, what="what was set holds")
+    service.converse()
+    since, pid = len(service.listener.heard), service.pid()
+    apt(machine, "remove", "voiced")
+    eventually(lambda: service.listener.on("availability", since) == ["offline"], what="offline")
+    machine.run("test", "-e", f"/proc/{pid}", status=1)
+    machine.run("test", "-e", "/opt/voiced", status=1)
+    machine.run("test", "-e", CONFIG)
+    apt(machine, "purge", "voiced")
+    nothing_is_left(machine)
 
 
 def test_for_one_person_alone(service: Service) -> None:
@@ -572,8 +640,7 @@ def test_for_one_person_alone(service: Service) -> None:
     machine.run("loginctl", "enable-linger", "pi")
     state = ("systemctl", "show", f"user@{uid}", "--property", "ActiveState", "--value")
     eventually(lambda: machine.run(*state).strip() == "active", 30, what="the person's own systemd")
-    drop_in = f"[Service]\nEnvironment=ALSA_CONFIG_PATH={SOUND}/asound.conf\n"
-    machine.write(f"{PERSON}/.config/systemd/user/voiced.service.d/sound.conf", drop_in)
+    machine.write(f"{PERSON}/.config/systemd/user/voiced.service.d/sound.conf", TO_VIRTUAL_DEVICES)
     machine.run("chown", "-R", "pi:", f"{PERSON}/.config")
     as_pi = ("runuser", "-u", "pi", "--", "env", f"XDG_RUNTIME_DIR=/run/user/{uid}", f"HOME={PERSON}")
     index = [f"{name}={os.environ[name]}" for name in os.environ.get("BARE_PASS", "").split()]
