@@ -89,7 +89,6 @@ def test_the_echo_is_taken_out(direct_db: float, drift_ppm: float) -> None:
     assert stage.canceller.attenuation_db is None
     cleaned = stage.play(cut(ANSWER))
     assert cleaned.attenuation_db(3, 11) > 25
-    assert stage.canceller.converged
     assert (stage.canceller.attenuation_db or 0) > 20
     assert stage.canceller.drift_ppm == pytest.approx(drift_ppm, abs=5)
 

@@ -11,7 +11,7 @@ from tests.fakes import InstantSpeaker, ScriptedEcho
 from tests.recordings import SOUNDS, frames, load, noise
 from tests.stories import at_home
 from voiced.core.echo.nearspeech import NearSpeech
-from voiced.core.echo.sounding import TAIL_S, Sounding
+from voiced.core.echo.sounding import TAIL, Sounding
 from voiced.core.echo.uncancelled import Open
 from voiced.core.effects import Deafen, Hear
 from voiced.core.events import Near
@@ -49,8 +49,8 @@ def test_the_speaker_sounds_until_a_moment_after_its_last_sound() -> None:
     sounding.played(SOUND)
     sounding.played(SILENCE)
     assert sounding.at(640)
-    assert sounding.at(640 + round(TAIL_S * MICROPHONE_RATE) - 1)
-    assert not sounding.at(640 + round(TAIL_S * MICROPHONE_RATE))
+    assert sounding.at(640 + TAIL - 1)
+    assert not sounding.at(640 + TAIL)
 
 
 def test_an_open_microphone_tells_speech_only_beside_the_speaker() -> None:

@@ -92,7 +92,7 @@ def test_a_rate_limit_is_waited_for_as_long_as_the_service_says(
 ) -> None:
     mender = Mender(answers_itself=True)
     if reset_s is not None:
-        mender.heard(ev.RateLimits({}, {"tokens": reset_s}), 0.0)
+        mender.heard(ev.RateLimits({"tokens": reset_s}), 0.0)
     asked(mender)
     assert mender.heard(failed("rate_limit_exceeded", message), 1.0) == []
     assert mender.due() == pytest.approx(1.0 + wait_s)

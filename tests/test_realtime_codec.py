@@ -167,7 +167,7 @@ COMMON_FRAMES: list[tuple[dict[str, Any], ev.ServerEvent]] = [
                 {"name": "requests"},
             ],
         },
-        ev.RateLimits({"tokens": 39000}, {"tokens": 1.5}),
+        ev.RateLimits({"tokens": 1.5}),
     ),
     (
         {
@@ -234,8 +234,8 @@ def test_reads_what_both_dialects_say_alike(codec: Codec, frame: dict[str, Any],
             "response.done: response.usage.total_tokens must be a whole number, 1000000000 at most, not 1e+300",
         ),
         (
-            {"type": "rate_limits.updated", "rate_limits": [{"name": "tokens", "remaining": "many"}]},
-            "rate_limits.updated: rate_limits[0].remaining must be a number, not 'many'",
+            {"type": "rate_limits.updated", "rate_limits": [{"name": "tokens", "reset_seconds": "many"}]},
+            "rate_limits.updated: rate_limits[0].reset_seconds must be a number, not 'many'",
         ),
         (
             {"type": "rate_limits.updated", "rate_limits": {"tokens": 1}},

@@ -22,6 +22,10 @@ The melspectrogram of a step begins 480 samples before it.
 """
 
 
+_HANG_OVER = MICROPHONE_RATE // FRAME
+"""Frames the gate stays open after the last one with speech: 1 s."""
+
+
 @dataclass(frozen=True, slots=True)
 class Passage:
     """Sound that the gate lets through: a whole number of steps, the newest last."""
@@ -41,16 +45,14 @@ class Gate:
 
     Args:
         always_open: Let every step through (``gate = "off"``).
-        hang_over_s: Seconds the gate stays open after the last frame with speech.
         ring_steps: Steps kept for when it opens; at least :data:`RING_STEPS`.
 
     """
 
-    def __init__(self, *, always_open: bool = False, hang_over_s: float = 1.0, ring_steps: int = RING_STEPS) -> None:
+    def __init__(self, *, always_open: bool = False, ring_steps: int = RING_STEPS) -> None:
         if ring_steps < RING_STEPS:
             raise ValueError(f"ring_steps is {ring_steps}, but the wake models need at least {RING_STEPS}")
         self._always_open = always_open
-        self._hang_over = round(hang_over_s * MICROPHONE_RATE / FRAME)
         self._ring: deque[Samples] = deque(maxlen=ring_steps)
         self.reset()
 
@@ -58,13 +60,13 @@ class Gate:
         """Forget all sound; the next frame begins a new step."""
         self._ring.clear()
         self._frames: list[Samples] = []
-        self._silence = self._hang_over + 1
+        self._silence = _HANG_OVER + 1
         self._missed: int | None = None
 
     @property
     def open(self) -> bool:
         """Whether sound goes through now."""
-        return self._always_open or self._silence <= self._hang_over
+        return self._always_open or self._silence <= _HANG_OVER
 
     @property
     def between_steps(self) -> bool:

@@ -19,6 +19,13 @@ _BLOCKS = 1_000
 _TAIL_S = 0.5
 """Seconds of silence scored after the last sound: a score peaks up to 205 ms after its word."""
 
+_FRACTION = 0.3
+"""Of the threshold, from which a word counts as said by the daemon: an echo may score higher than its original."""
+
+_HOLD = round(1.5 * MICROPHONE_RATE)
+"""Samples for which a word is barred after it was given to the loudspeaker: what device, room and microphone take, and
+what the peak of a score lasts."""
+
 _WORD_S = 0.8
 """Seconds of sound that a word's score is about."""
 
@@ -47,29 +54,21 @@ class Reference:
         make: Makes the models, in the same order of words as the microphone's; called with the first sound.
         resample: From 24 to 16 kHz, a stream.
         thresholds: Of the words, as at the microphone.
-        fraction: Of the threshold, from which a word counts as said by the daemon: an echo may score higher than its
-            original.
-        hold_s: Seconds a word is barred after it was given to the loudspeaker: what device, room and microphone take,
-            and what the peak of a score lasts.
         cold_steps: Rows of scores that mean nothing after ``forget``.
 
     """
 
-    def __init__(  # noqa: PLR0913 - all by name, and each a part or a rule
+    def __init__(
         self,
         *,
         make: Callable[[], ReferenceModels],
         resample: Callable[[Samples], Samples],
         thresholds: Sequence[float],
-        fraction: float = 0.3,
-        hold_s: float = 1.5,
         cold_steps: int = 25,
     ) -> None:
         self._make = make
         self._resample = resample
-        self._fraction = fraction
         self.adjust(thresholds)
-        self._hold = round(hold_s * MICROPHONE_RATE)
         self._before = _hush((cold_steps + 1) * STEP)
         self._blocks: deque[Samples] = deque(maxlen=_BLOCKS)
         self._models: ReferenceModels | None = None
@@ -83,7 +82,7 @@ class Reference:
 
     def adjust(self, thresholds: Sequence[float]) -> None:
         """Let other thresholds hold from the next step on."""
-        self._limits = tuple(self._fraction * threshold for threshold in thresholds)
+        self._limits = tuple(_FRACTION * threshold for threshold in thresholds)
 
     @property
     def scores(self) -> tuple[float, ...]:
@@ -159,7 +158,7 @@ class Reference:
         (row,) = self._models.score(step)
         for index, (score, limit) in enumerate(zip(row, self._limits, strict=True)):
             if score >= limit > 0:
-                self._barred_until[index] = now + self._hold
+                self._barred_until[index] = now + _HOLD
         self._scores = row if self._tail or self._waiting else tuple(0.0 for _ in row)
 
 

@@ -143,8 +143,6 @@ def usual_rule(
     *,
     sensitivity: float = 0.5,
     threshold: float | None = None,
-    patience: int | None = None,
-    window: int | None = None,
 ) -> WordRule:
     """Return the rule of a word as measured for openWakeWord's own models; for others 0.5 and one step.
 
@@ -152,13 +150,10 @@ def usual_rule(
         word: Name of the model.
         sensitivity: Moves the threshold; see :func:`threshold_of`.
         threshold: Replaces it.
-        patience: Replaces the patience, and with it the window.
-        window: Goes with ``patience``.
 
     """
-    usual, steps, among = _USUAL.get(word, (0.5, 1, 1))
-    limit = threshold_of(sensitivity, usual) if threshold is None else threshold
-    return WordRule(word, limit, steps, among) if patience is None else WordRule(word, limit, patience, window)
+    usual, patience, window = _USUAL.get(word, (0.5, 1, 1))
+    return WordRule(word, threshold_of(sensitivity, usual) if threshold is None else threshold, patience, window)
 
 
 class WakeJudge:

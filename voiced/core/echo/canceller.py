@@ -17,7 +17,7 @@ from copy import deepcopy
 
 import numpy as np
 
-from voiced.core.echo.delay import HEARD, LONGEST, PLAYED, DelayFinder, Found
+from voiced.core.echo.delay import HEARD, LONGEST, PLAYED, DelayFinder
 from voiced.core.echo.drift import Drift
 from voiced.core.echo.kalman import PARTS, EchoFilter
 from voiced.core.echo.loss import Loss
@@ -125,12 +125,6 @@ class LinearCanceller:
     def attenuation_db(self) -> float | None:
         """By how much the echo was softened lately; ``None`` until enough of it was heard."""
         return None if self._lag is None else self._loss.attenuation_db
-
-    @property
-    def converged(self) -> bool:
-        """Whether most of the echo is taken out: 10 dB and more."""
-        attenuation = self.attenuation_db
-        return attenuation is not None and attenuation >= 10
 
     def played(self, block: Samples) -> None:
         """Take 24 kHz sound that is handed to the loudspeaker now, silence too; from any thread, never waits."""
@@ -251,7 +245,7 @@ class LinearCanceller:
             return
         found = self._look(frame)
         if found is not None:
-            self._lag = float(max(0, found.samples - _LEAD))
+            self._lag = float(max(0, found - _LEAD))
             self._is_sure = True
 
     def _confirm(self, frame: Frame) -> None:
@@ -261,7 +255,7 @@ class LinearCanceller:
         elif self._frames >= _RELOOK and not self._frames % _RELOOK:
             found = self._look(frame, self._filter.response)
             if found is not None:
-                self._move(float(found.samples), frame.start)
+                self._move(float(found), frame.start)
 
     def _wonder(self, microphone: Floats, cleaned: Floats) -> None:
         """Begin to look for the echo elsewhere where all of it is there of a sudden: a server may have stalled."""
@@ -280,10 +274,10 @@ class LinearCanceller:
         if not self._doubt:
             self._poor = 0  # another delay is looked for anew, if at all: what was found until now was a path's
         assert self._lag is not None  # noqa: S101 - asked for where the delay is known only
-        if found is not None and abs(found.samples - self._lag) > _SLIPPED:
+        if found is not None and abs(found - self._lag) > _SLIPPED:
             self._slips += 1
             self._filter = self._known
-            self._move(float(found.samples), frame.start)
+            self._move(float(found), frame.start)
 
     def _move(self, lag: float, position: int) -> None:
         self._lag = lag
@@ -301,7 +295,7 @@ class LinearCanceller:
             self._reference = None
         return cleaned
 
-    def _look(self, frame: Frame, response: Floats | None = None) -> Found | None:
+    def _look(self, frame: Frame, response: Floats | None = None) -> int | None:
         heard = np.concatenate(self._heard)[-HEARD:]
         if len(heard) < HEARD:
             heard = np.concatenate((np.zeros(HEARD - len(heard), np.float32), heard))
@@ -335,6 +329,6 @@ class LinearCanceller:
             return
         found = self._look(frame)
         assert self._lag is not None  # noqa: S101 - asked for where the delay is known only
-        if found is not None and abs(found.samples - _LEAD - self._lag) > _MOVED:
-            self._move(float(max(0, found.samples - _LEAD)), frame.end)
+        if found is not None and abs(found - _LEAD - self._lag) > _MOVED:
+            self._move(float(max(0, found - _LEAD)), frame.end)
             self._poor = 0

@@ -1,6 +1,5 @@
 """How long played sound takes to come back: where the microphone's sound is most like it, loudness and colour aside."""
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -34,16 +33,6 @@ _NEARLY = 0.6
 """How strong the direct sound is at least, then."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A delay."""
-
-    samples: int
-    """16 kHz samples."""
-    clarity: float
-    """How far it stands out, in standard deviations of all delays; 4 is chance."""
-
-
 class DelayFinder:
     """Compares again and again, and remembers; what was played must keep its place meanwhile."""
 
@@ -62,7 +51,7 @@ class DelayFinder:
 
     def look(
         self, played: Floats, heard: Floats, response: Floats | None = None, *, longest: int = LONGEST
-    ) -> Found | None:
+    ) -> int | None:
         """Compare once more; return the delay if it is clear by now.
 
         Args:
@@ -73,7 +62,7 @@ class DelayFinder:
             longest: Samples a delay may have: no more than since the first sound that was played.
 
         Returns:
-            The delay of ``heard`` after ``played``; ``None`` if nothing stands out yet.
+            Samples by which ``heard`` comes later than ``played``; ``None`` if nothing stands out yet.
 
         """
         cross = np.fft.rfft(heard, _SIZE)[self._bins] * np.conj(np.fft.rfft(played)[self._bins]) * self._late
@@ -86,15 +75,16 @@ class DelayFinder:
         self._likeness += cross
         return self._best(max(1, min(longest, LONGEST)), early=response is None)
 
-    def _best(self, longest: int, *, early: bool) -> Found | None:
+    def _best(self, longest: int, *, early: bool) -> int | None:
         spectrum = np.zeros(_SIZE // 2 + 1, np.complex64)
         spectrum[self._bins] = self._likeness
         likeness = np.abs(np.fft.irfft(spectrum)[:longest])
         best = int(np.argmax(likeness))
+        # In standard deviations of all delays; 4 is chance.
         clarity = float(likeness[best]) / (float(np.sqrt(np.mean(np.square(likeness)))) + 1e-20)
         if early:
             before = likeness[max(0, best - _ECHOES) : best + 1]
             best -= len(before) - 1 - int(np.argmax(before >= _NEARLY * likeness[best]))
         self._agreed = self._agreed + 1 if abs(best - self._last) <= _SAME else 1
         self._last = best
-        return Found(best, clarity) if clarity >= (_LIKELY if self._agreed >= _AGREED else _CLEAR) else None
+        return best if clarity >= (_LIKELY if self._agreed >= _AGREED else _CLEAR) else None

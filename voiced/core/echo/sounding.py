@@ -2,21 +2,15 @@
 
 from voiced.core.frames import MICROPHONE_RATE, Samples
 
-TAIL_S = 3.0
-"""Seconds after its last sound in which the speaker counts as sounding. An interruption that pauses it is confirmed, or
-not, within 2 s."""
+TAIL = 3 * MICROPHONE_RATE
+"""Samples after its last sound in which the speaker counts as sounding: 3 s. An interruption that pauses it is
+confirmed, or not, within 2 s."""
 
 
 class Sounding:
-    """Told by the speaker's thread, asked by the one that takes frames.
+    """Told by the speaker's thread, asked by the one that takes frames."""
 
-    Args:
-        tail_s: How long the last sound counts.
-
-    """
-
-    def __init__(self, tail_s: float = TAIL_S) -> None:
-        self._tail = round(tail_s * MICROPHONE_RATE)
+    def __init__(self) -> None:
         self._heard = False
         self._until = 0
 
@@ -29,5 +23,5 @@ class Sounding:
         """Return whether something sounds, or did a moment ago, at a microphone position that never goes back."""
         if self._heard:
             self._heard = False
-            self._until = position + self._tail
+            self._until = position + TAIL
         return position < self._until

@@ -253,15 +253,8 @@ def _usage(usage: Table) -> ev.Usage:
 
 
 def _rate_limits(event: Table) -> ev.ServerEvent:
-    remaining: dict[str, float] = {}
-    reset_s: dict[str, float] = {}
-    for limit in event.tables("rate_limits"):
-        name = limit.text("name")
-        for target, field in ((remaining, "remaining"), (reset_s, "reset_seconds")):
-            value = limit.optional_number(field)
-            if value is not None:
-                target[name] = value
-    return ev.RateLimits(remaining, reset_s)
+    resets = ((limit.text("name"), limit.optional_number("reset_seconds")) for limit in event.tables("rate_limits"))
+    return ev.RateLimits({name: reset_s for name, reset_s in resets if reset_s is not None})
 
 
 def _problem(event: Table) -> ev.ServerEvent:

@@ -264,10 +264,10 @@ class ResponseDone:
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """What is left of the quota; seconds until it is whole again."""
+    """When the quota will be whole again."""
 
-    remaining: Mapping[str, float]
     reset_s: Mapping[str, float]
+    """Seconds until then, by what is counted: ``requests``, ``tokens``."""
 
 
 @dataclass(frozen=True, slots=True)
