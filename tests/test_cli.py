@@ -1,5 +1,6 @@
 """The front door: what a person types, sees, and gets back as exit status."""
 
+import argparse
 import asyncio
 import json
 import os
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import wave
+from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
@@ -15,6 +17,7 @@ import pytest
 
 from tests.recordings import SOUNDS
 from voiced import cli
+from voiced.options import parser
 from voiced.simulator import Scenario, Simulator, Turn
 
 ROOT = Path(__file__).parents[1]
@@ -235,3 +238,13 @@ def test_the_simulator_alone_stops_when_told_to(tmp_path: Path) -> None:
         assert "scenario" in process.stdout.readline()
         process.send_signal(signal.SIGTERM)
         assert process.wait(15) == 0
+
+
+def test_every_command_that_can_be_read_can_be_done() -> None:
+    def names(reader: argparse.ArgumentParser) -> Iterator[str]:
+        for action in reader._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for name, below in action.choices.items():
+                    yield from list(names(below)) or [name]
+
+    assert sorted(names(parser())) == sorted(cli.COMMANDS)
