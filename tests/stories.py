@@ -14,6 +14,7 @@ import numpy as np
 from tests.fakes import Diary, InstantSpeaker, KeptLedger, Remembered, ScriptedEars, ScriptedEcho, ScriptedMicrophone
 from tests.lab.proxy import Proxy
 from tests.recordings import NOTES, SOUNDS, load, noise
+from tests.waiting import eventually
 from voiced.app import Daemon
 from voiced.config import Config, ConversationConfig, DeviceConfig, MqttConfig
 from voiced.core.frames import Samples
@@ -88,6 +89,10 @@ class Home:
 
     async def until_idle(self) -> None:
         await self.diary.until(lambda diary: json.loads(diary.kept["state"])["state"] == "idle")
+
+    async def until_sounding(self) -> None:
+        """Wait until the speaker, which must hold what it gets, has something to say."""
+        await eventually(lambda: self.speaker.busy, "sound")
 
     def states(self) -> list[str]:
         """The states published, without repetitions."""

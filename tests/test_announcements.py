@@ -56,7 +56,7 @@ async def test_announcements_wait_for_the_turn_that_is_going_on_urgent_ones_firs
         send(home, "announce", text="Second.")
         send(home, "announce", text="Fire!", priority="high")
         for _ in range(4):
-            await home.diary.until(lambda _: home.speaker.busy)
+            await home.until_sounding()
             before = len(home.diary.answers)
             while len(home.diary.answers) == before:
                 home.speaker.let_go()
@@ -69,7 +69,7 @@ async def test_announcements_wait_for_the_turn_that_is_going_on_urgent_ones_firs
 async def test_what_cannot_wait_interrupts() -> None:
     async with at_home(speaker=InstantSpeaker(holds=True)) as home:
         send(home, "ask", text="What time is it?")
-        await home.diary.until(lambda _: home.states()[-1:] == ["responding"] and home.speaker.busy)
+        await home.until_sounding()
         send(home, "announce", text="Fire!", interrupt=True)
         await home.until_told("interrupted")
         home.speaker.holds = False
@@ -97,7 +97,7 @@ async def test_a_text_may_have_a_loudness_and_a_voice_of_its_own() -> None:
 async def test_in_another_voice_it_ends_the_conversation_whose_voice_cannot_change() -> None:
     async with at_home(speaker=InstantSpeaker(holds=True)) as home:
         send(home, "ask", text="What time is it?", listen_after=True)
-        await home.diary.until(lambda _: home.states()[-1:] == ["responding"] and home.speaker.busy)
+        await home.until_sounding()
         send(home, "say", text="Fire!", voice="cedar", interrupt=True)
         await home.until_told("interrupted")
         home.speaker.holds = False

@@ -80,7 +80,7 @@ async def test_every_frame_either_way_is_what_the_sdk_says_it_must_be(
         await home.simulator.sessions[0].wait_for("response.done")
         home.speak()  # over the answer: cancels and truncates
         await home.until_told("interrupted")
-        await home.diary.until(lambda _: home.speaker.busy)
+        await home.until_sounding()
         await home.command("command/say", json.dumps({"text": "Enough.", "interrupt": True}))
         home.speaker.let_go()
         await home.until_told("ended", "event/session")
@@ -127,7 +127,7 @@ async def test_a_wake_word_interrupts_and_the_service_learns_what_was_heard() ->
         await home.diary.until(lambda _: home.states()[-1:] == ["responding"])
         session = home.simulator.sessions[0]
         await session.wait_for("response.done")
-        await home.diary.until(lambda _: home.speaker.busy)
+        await home.until_sounding()
         home.speak()
         cut = await home.until_told("interrupted")
         assert 0 < cut["assistant"]["interrupted_at_ms"] < cut["assistant"]["duration_ms"]

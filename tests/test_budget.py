@@ -10,6 +10,7 @@ import pytest
 
 from tests.fakes import InstantSpeaker, KeptLedger
 from tests.stories import QUICK, Home, at_home, config_for_tests, told
+from tests.waiting import eventually
 from voiced.config import BudgetConfig, Config, RealtimeConfig
 from voiced.core.chimes import chime
 from voiced.core.conversation import step
@@ -123,7 +124,7 @@ async def test_a_spent_day_refuses_everything_until_midnight() -> None:
             assert refused["error"] == {"code": "unavailable", "message": error["message"]}
         chimes = home.speaker.chimes
         home.speak()
-        await home.diary.until(lambda _: home.speaker.chimes == chimes + 1)
+        await eventually(lambda: home.speaker.chimes == chimes + 1, "a chime")
         assert home.speaker.chimed.tolist() == [*chime("error"), *shipped("budget")]
         assert len(told(home.diary, "event/wake", "detected")) == 1
         assert len(home.simulator.sessions) == home.simulator.connections == 1
@@ -157,7 +158,7 @@ async def test_a_conversation_ends_after_the_answer_that_crossed_the_cap() -> No
 async def test_the_wake_word_cannot_prolong_the_last_answer() -> None:
     async with at_home(config=budget(usd_per_day=0.0001), prices=PRICES, speaker=InstantSpeaker(holds=True)) as home:
         home.speak()
-        await home.diary.until(lambda _: usage(home)["tokens"]["output"] > 0 and home.speaker.busy)
+        await eventually(lambda: usage(home)["tokens"]["output"] > 0 and home.speaker.busy, "an answer, and its bill")
         home.speak()
         assert (await home.until_told("ended", "event/session"))["reason"] == "budget"
         assert home.speaker.cuts == 1
@@ -244,7 +245,7 @@ async def test_an_interrupted_answer_is_booked_too() -> None:
         await home.diary.until(lambda _: home.states()[-1:] == ["responding"])
         assert (await home.command("command/stop"))["ok"]
         await home.simulator.sessions[0].wait_for("response.done")
-        await home.diary.until(lambda _: usage(home)["cost"]["total"] * NANO == simulators_book(home) > 0)
+        await eventually(lambda: usage(home)["cost"]["total"] * NANO == simulators_book(home) > 0, "booked")
 
 
 async def test_an_answer_that_failed_costs_nothing_and_is_a_turn() -> None:

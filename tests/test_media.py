@@ -8,7 +8,8 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
@@ -219,7 +220,6 @@ def test_all_kinds_come_out_at_the_rate_of_the_speaker(
     wanted = tone(1.0, SERVICE_RATE).astype(int)
     assert abs(len(sound) - SERVICE_RATE) <= 0.06 * SERVICE_RATE  # coders add and cut some at the ends
     lag = max(range(-1500, 1500), key=lambda n: int(np.dot(sound[6000 + n : 12000 + n], wanted[6000:12000])))
-    lag = next(n for n in range(lag - 60, lag + 60) if n >= lag)
     off = np.abs(sound[6000 + lag : 12000 + lag] - wanted[6000:12000]).max()
     assert off <= most_off + 400  # a lag is whole samples
 
@@ -438,7 +438,7 @@ async def test_what_cannot_be_loaded_is_told_at_once_whatever_is_going_on() -> N
     media.let.set()
     async with at_home(speaker=InstantSpeaker(holds=True), media=media) as home:
         send(home, "say", text="A long story.")
-        await home.diary.until(lambda _: home.states()[-1:] == ["responding"] and home.speaker.busy)
+        await home.until_sounding()
         refused = await home.command("command/announce", json.dumps({"media": "/missing.wav"}))
         assert (refused["error"]["code"], home.states()[-1]) == ("not_found", "responding")
 
@@ -465,13 +465,13 @@ async def test_one_that_interrupts_ends_the_conversation_once_it_is_loaded() -> 
     media = SlowMedia()
     async with at_home(speaker=InstantSpeaker(holds=True), media=media) as home:
         send(home, "ask", text="What time is it?")
-        await home.diary.until(lambda _: home.states()[-1:] == ["responding"] and home.speaker.busy)
+        await home.until_sounding()
         send(home, "announce", media="/alarm.wav", interrupt=True)
         await home.command("command/ping")
         assert not told(home.diary, "event/turn", "interrupted")
         media.let.set()
         await home.until_told("interrupted")
-        await home.diary.until(lambda _: home.speaker.busy)
+        await home.until_sounding()
         home.speaker.let_go()
         await home.until_idle()
         assert answers(home)[-1]["result"] == {"outcome": "finished"}
@@ -509,12 +509,10 @@ async def test_loading_never_holds_up_the_loop(tmp_path: Path) -> None:
     async def count() -> None:
         nonlocal turns
         while True:
-            await asyncio.sleep(0)
             turns += 1
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.001)
 
     counting = asyncio.create_task(count())
-    began = time.monotonic()
     await MediaFiles((str(tmp_path),)).load(f"{tmp_path}/long.mp3")
     counting.cancel()
-    assert turns > 1 + (time.monotonic() - began) / 0.1
+    assert turns > 10  # one or two if it were decoded here, or held the interpreter meanwhile

@@ -310,7 +310,7 @@ async def test_somebody_may_answer_before_the_question_is_over() -> None:
     speaker, echo = InstantSpeaker(holds=True), ScriptedEcho(full_duplex=True)
     async with at_home(heard("No.", transcription_delay_ms=0), writing(), speaker=speaker, echo=echo) as home:
         send(home, "ask_question", text="Shall I switch on the light?", answers=YES)
-        await home.diary.until(lambda _: home.speaker.busy)
+        await home.until_sounding()
         echo.near_speech_s = 0.5
         home.microphone.hear(noise(0.1))
         home.speak(wake=False)

@@ -227,6 +227,7 @@ async def test_all_that_sessions_of_one_conversation_cost_is_booked() -> None:
     async with home_of(dying(COMMITTED), ledger=ledger) as home:
         home.speak()
         turn = await home.until_told("finished")
+        await home.command("command/end")
         await home.until_idle()
         uploaded = sum(len(session.received_pcm) for session in home.simulator.sessions) / 24_000
         await eventually(lambda: abs(ledger_uploaded(ledger) - uploaded) < 0.2)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.simulated import check_frames, chunks, silence
-from tests.test_simulator_sdk_stories import DIALECTS, peer, say, settings, until
+from tests.test_simulator_sdk_stories import DIALECTS, peer, press, say, settings, until
 from tests.wire import Dialect, Side, kinds
 from voiced.simulator import Scenario, Simulator, ToolCall, Turn
 
@@ -92,13 +92,7 @@ async def everything(connection: Any, dialect: Dialect) -> None:
     await until(connection, "conversation.item.deleted")
     await connection.response.cancel()
     await until(connection, "error")
-    await connection.session.update(session=settings(dialect, off=True))
-    await until(connection, "session.updated")
-    await connection.input_audio_buffer.append(audio=chunks(silence(100))[0])
-    await connection.input_audio_buffer.clear()
-    await until(connection, "input_audio_buffer.cleared")
-    await say(connection)
-    await connection.input_audio_buffer.commit()
+    await press(connection, dialect)
     await until(connection, "conversation.item.input_audio_transcription.failed")
     in_text = {"output_modalities" if is_ga else "modalities": ["text"]}
     await connection.send({"type": "response.create", "response": in_text})

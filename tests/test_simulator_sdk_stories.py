@@ -113,18 +113,23 @@ async def test_voice_live_forgets_by_itself_what_was_not_heard() -> None:
         check_frames("voice-live", await simulator.session())
 
 
+async def press(connection: Any, dialect: Dialect) -> None:
+    """Let turns be ended by a button, and end one."""
+    await connection.session.update(session=settings(dialect, off=True))
+    await until(connection, "session.updated")
+    await connection.input_audio_buffer.append(audio=chunks(silence(100))[0])
+    await connection.input_audio_buffer.clear()
+    await until(connection, "input_audio_buffer.cleared")
+    await say(connection)
+    await connection.input_audio_buffer.commit()
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_by_button_the_application_commits_and_asks(dialect: Dialect) -> None:
     async with Simulator(Scenario(turns=(TURN,), pace=0)) as simulator:
         async with peer(simulator, dialect) as connection:
             await until(connection, "session.created")
-            await connection.session.update(session=settings(dialect, off=True))
-            await until(connection, "session.updated")
-            await connection.input_audio_buffer.append(audio=chunks(silence(100))[0])
-            await connection.input_audio_buffer.clear()
-            await until(connection, "input_audio_buffer.cleared")
-            await say(connection)
-            await connection.input_audio_buffer.commit()
+            await press(connection, dialect)
             await until(connection, "input_audio_buffer.committed")
             await connection.response.create()
             done = await until(connection, "response.done")

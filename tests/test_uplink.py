@@ -190,11 +190,17 @@ def test_a_session_of_which_nothing_is_asked_again_begins_with_what_is_said_then
     assert np.array_equal(uplink.take(10**6), positions(12 * FRAME, 20 * FRAME))
 
 
-def test_what_is_answered_is_not_sent_again() -> None:
+def sent_ten() -> Uplink:
+    """Return one that has sent ten frames."""
     uplink = Uplink()
     uplink.hear()
     listen(uplink, heard(0, 10))
     uplink.take(10**6)
+    return uplink
+
+
+def test_what_is_answered_is_not_sent_again() -> None:
+    uplink = sent_ten()
     uplink.answered()
     listen(uplink, heard(10 * FRAME, 10))
     uplink.take(10**6)
@@ -204,10 +210,7 @@ def test_what_is_answered_is_not_sent_again() -> None:
 
 
 def test_something_new_is_sent_again_without_what_was_said_before() -> None:
-    uplink = Uplink()
-    uplink.hear()
-    listen(uplink, heard(0, 10))
-    uplink.take(10**6)
+    uplink = sent_ten()
     uplink.hold()
     listen(uplink, heard(10 * FRAME, 10))
     uplink.hear(15 * FRAME)

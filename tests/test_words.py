@@ -79,7 +79,7 @@ async def test_a_word_opens_a_session_of_its_profile() -> None:
 async def test_a_word_of_another_profile_ends_the_conversation_and_starts_its_own() -> None:
     async with at_home(config=two_profiles(), speaker=InstantSpeaker(holds=True)) as home:
         home.speak()
-        await home.diary.until(lambda _: home.speaker.busy)
+        await home.until_sounding()
         home.speak(word="alexa")
         assert (await home.until_told("interrupted"))["wake_word"] == "hey_jarvis"
         ended = await home.until_told("ended", "event/session")
@@ -136,7 +136,7 @@ async def test_what_one_profile_heard_is_told_to_another_only_if_both_share(hist
 async def test_stop_works_while_an_answer_plays_and_needs_no_other_session() -> None:
     async with at_home(config=two_profiles(conversation=PATIENT), speaker=InstantSpeaker(holds=True)) as home:
         home.speak()
-        await home.diary.until(lambda _: home.speaker.busy)
+        await home.until_sounding()
         wake = await heard_again(home, "do_stop")
         assert (wake["wake_word"], wake["action"]) == ("do_stop", "stop")
         await home.until_told("interrupted")
