@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.fakes import InstantSpeaker
 from tests.stories import Home, at_home, told
+from tests.waiting import eventually
 from voiced.core.announcements import MOST, Announcements
 from voiced.core.mqtt.commands import Announce, Message, Reply
 
@@ -99,10 +100,10 @@ async def test_in_another_voice_it_ends_the_conversation_whose_voice_cannot_chan
         send(home, "ask", text="What time is it?", listen_after=True)
         await home.until_sounding()
         send(home, "say", text="Fire!", voice="cedar", interrupt=True)
-        await home.until_told("interrupted")
+        await eventually(lambda: home.speaker.cuts == 1, "cut off")
         home.speaker.holds = False
-        home.speaker.let_go()
         await home.until_told("finished")
+        await home.until_told("interrupted")
         assert len(home.simulator.sessions) == 2
         assert spoken(home) == ["Fire!"]
 

@@ -81,8 +81,8 @@ async def test_every_frame_either_way_is_what_the_sdk_says_it_must_be(
         home.speak()  # over the answer: cancels and truncates
         await home.until_told("interrupted")
         await home.until_sounding()
+        home.speaker.holds = False
         await home.command("command/say", json.dumps({"text": "Enough.", "interrupt": True}))
-        home.speaker.let_go()
         await home.until_told("ended", "event/session")
         recording = home.simulator.sessions[0]
         await recording.wait_closed()
