@@ -26,7 +26,7 @@ from voiced.simulator import Scenario
 Json = dict[str, Any]
 QUESTION: Json = {"user": "What time is it?", "assistant": "Nine.", "sound": "time.wav", "transcription_delay_ms": 20}
 PATIENCE = Patience(connect_s=1.0, created_s=1.0, updated_s=1.0)
-HASTE = Patience(quiet_s=0.3, silent_s=0.5)
+HASTE = Patience(connect_s=1.5, quiet_s=0.3, silent_s=0.5)
 LIMITS = Limits(begun_s=1.0, answer_s=1.5, cancelled_s=1.0)
 
 
@@ -221,7 +221,7 @@ ROWS = [
         attempts=2,
         fault={"kind": "stall", "after_ms": 200, "deaf": True},
         stops=True,
-        follow_up_s=3.0,
+        follow_up_s=2.5,
     ),
     Row("silent in speech", "tone", "stopped answering", silent_in="speech"),
     Row("silent in thought", "tone", "stopped answering", silent_in="thought", fault={"kind": "stall"}),
@@ -353,6 +353,7 @@ async def test_the_daemon_survives_and_says_so(dialect: str, row: Row) -> None:
         before = len(told(home.diary, "event/turn", "finished"))
         home.speak()
         await home.until_told("finished", count=before + 1)
+        await home.command("command/end")  # nobody waits for a follow-up
         await home.until_idle()
         assert not home.reports.is_a_problem("service")
 

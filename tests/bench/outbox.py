@@ -196,7 +196,7 @@ def measure(*, quick: bool) -> dict[str, Any]:
     logging.disable(logging.WARNING)  # a broker that comes and goes
     folder = Path(tempfile.mkdtemp())
     try:
-        return asyncio.run(_measure(folder, turns=100 if quick else 500, kills=5 if quick else 20))
+        return asyncio.run(_measure(folder, turns=60 if quick else 500, kills=3 if quick else 20))
     finally:
         shutil.rmtree(folder)
 

@@ -326,7 +326,7 @@ async def in_peace(conversations: int) -> Tally:
 async def _measure(*, quick: bool) -> dict[str, Any]:
     if quick:  # one conversation each, all at a time
         calm, killed, naive, *rolled = await asyncio.gather(
-            in_peace(4), with_kills(1, 12), with_kills(1, 4, naive=True), *(roll_over(1) for _ in range(3))
+            in_peace(3), with_kills(1, 8), with_kills(1, 4, naive=True), *(roll_over(1) for _ in range(2))
         )
     else:
         calm, *rolled = await asyncio.gather(in_peace(6), *(roll_over(10) for _ in range(5)))

@@ -44,7 +44,7 @@ _PARTS = (
 
 def measure(*, quick: bool) -> dict[str, Any]:
     """Start the daemon several times; medians."""
-    rounds = 2 if quick else 5
+    rounds = 1 if quick else 5
     runs = []
     references = []
     for _ in range(rounds):
