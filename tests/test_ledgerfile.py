@@ -95,6 +95,19 @@ def test_a_clock_that_is_set_dates_the_file_as_the_book(
         }
 
 
+def test_nobody_else_can_read_it(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        with LedgerFile(tmp_path / "state" / "ledger.sqlite") as ledger:
+            ledger.add(Entry(time=1e9, session="a", kind="response", nano=1))
+            assert ledger.written(10)
+            files = {file.name: file.stat().st_mode & 0o777 for file in (tmp_path / "state").iterdir()}
+    finally:
+        os.umask(before)
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+    assert files == {"ledger.sqlite": 0o600, "ledger.sqlite-wal": 0o600, "ledger.sqlite-shm": 0o600}
+
+
 def test_another_entry_writes_those_before_it_not_again(tmp_path: Path) -> None:
     with LedgerFile(tmp_path / "ledger.sqlite") as ledger:
         for number in range(100):

@@ -14,6 +14,7 @@ from typing import Self
 from voiced.core.ledger import QUARTER_S, Book, Entry, Totals
 from voiced.core.prices import Prices, read_prices
 from voiced.core.realtime.events import Usage
+from voiced.edge import sqlitefile
 from voiced.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -136,14 +137,8 @@ class LedgerFile:
     # --- opening ------------------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        line = sqlite3.connect(self._path, timeout=5, isolation_level=None, check_same_thread=False)
+        line = sqlitefile.opened(self._path, VERSION, _TABLES)
         try:
-            line.execute("PRAGMA journal_mode = WAL")
-            line.execute("PRAGMA synchronous = FULL")
-            _check(line)
-            line.executescript(_TABLES)
-            line.execute(f"PRAGMA user_version = {VERSION}")
             line.execute("INSERT INTO about SELECT ? WHERE NOT EXISTS (SELECT * FROM about)", (time.time(),))
             self.book = _read(line)
             (self._earlier,) = line.execute("SELECT COALESCE(MAX(id), 0) FROM entries").fetchone()
@@ -153,12 +148,8 @@ class LedgerFile:
         self._line = line
 
     def _set_aside(self, exc: sqlite3.DatabaseError) -> None:
-        aside = self._path.with_name(f"{self._path.name}.broken-{time.time_ns()}")
         try:
-            for ending in ("", "-wal", "-shm"):
-                part = self._path.with_name(self._path.name + ending)
-                if part.exists():
-                    part.rename(aside.with_name(aside.name + ending))
+            aside = sqlitefile.set_aside(self._path)
             self._open()
         except (OSError, sqlite3.Error) as again:
             self._refused(again)
@@ -166,7 +157,7 @@ class LedgerFile:
         logger.warning(
             "the ledger %s cannot be read (%s); it is kept as %s, and a new one is begun: "
             "what was spent before counts no more, look at the service's own bill",
-            *(self._path, exc, aside.name),
+            *(self._path, exc, aside),
         )
 
     # --- the thread ---------------------------------------------------------------------------------------------------
@@ -211,16 +202,10 @@ class LedgerFile:
             return
         try:
             line = self._line or self._reopened()
-            line.execute("BEGIN IMMEDIATE")
-            try:
+            with sqlitefile.transaction(line):
                 if self._quarters:
                     line.execute(_REDATE, (self._quarters * QUARTER_S, self._earlier))
                 line.executemany(_INSERT, [_row(entry) for entry in self._waiting])
-                line.execute("COMMIT")
-            except BaseException:
-                if line.in_transaction:
-                    line.execute("ROLLBACK")
-                raise
         except (sqlite3.Error, OSError) as exc:
             self._refused(exc)
             return
@@ -274,14 +259,6 @@ def _row(entry: Entry) -> tuple[object, ...]:
         *astuple(entry.usage),
         *(entry.seconds, entry.uploaded_s, entry.turns, entry.nano, int(entry.estimated)),
     )
-
-
-def _check(line: sqlite3.Connection) -> None:
-    version = line.execute("PRAGMA user_version").fetchone()[0]
-    if version not in {0, VERSION}:
-        raise sqlite3.DatabaseError(f"it is of version {version}, and this voiced knows {VERSION}")
-    if (found := line.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-        raise sqlite3.DatabaseError(found)
 
 
 def _read(line: sqlite3.Connection) -> Book:

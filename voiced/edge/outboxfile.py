@@ -1,17 +1,15 @@
 """Finished turns that the broker has not confirmed, on disk: an SQLite file that survives a power cut."""
 
 import logging
-import os
 import sqlite3
 import threading
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from voiced.core.outgoing import Parcel
+from voiced.edge import sqlitefile
 
 logger = logging.getLogger(__name__)
 
@@ -97,16 +95,8 @@ class OutboxFile:
     # --- opening ------------------------------------------------------------------------------------------------------
 
     def _opened(self) -> tuple[sqlite3.Connection, tuple[Parcel, ...]]:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))  # what was said is nobody else's business
-        line = sqlite3.connect(self._path, timeout=5, isolation_level=None, check_same_thread=False)
+        line = sqlitefile.opened(self._path, VERSION, _TABLE)
         try:
-            line.execute("PRAGMA journal_mode = WAL")
-            line.execute("PRAGMA synchronous = FULL")
-            line.execute("PRAGMA secure_delete = ON")
-            _check(line)
-            line.execute(_TABLE)
-            line.execute(f"PRAGMA user_version = {VERSION}")
             kept = tuple(Parcel(*row) for row in line.execute(_READ))
         except BaseException:
             line.close()
@@ -114,19 +104,15 @@ class OutboxFile:
         return line, kept
 
     def _set_aside(self, exc: sqlite3.DatabaseError) -> None:
-        aside = self._path.with_name(f"{self._path.name}.broken-{time.time_ns()}")
         try:
-            for ending in ("", "-wal", "-shm"):
-                part = self._path.with_name(self._path.name + ending)
-                if part.exists():
-                    part.rename(aside.with_name(aside.name + ending))
+            aside = sqlitefile.set_aside(self._path)
             self._line, self.kept = self._opened()
         except (OSError, sqlite3.Error) as again:
             self._refused(again)
             return
         logger.warning(
             "the outbox %s cannot be read (%s); it is kept as %s, and a new one is begun: turns in it are not told",
-            *(self._path, exc, aside.name),
+            *(self._path, exc, aside),
         )
 
     # --- the thread ---------------------------------------------------------------------------------------------------
@@ -158,7 +144,7 @@ class OutboxFile:
         try:
             if self._line is None:
                 self._line, _ = self._opened()  # what it holds besides is told at the next start
-            with _transaction(self._line):
+            with sqlitefile.transaction(self._line):
                 for name, parcel in changes.items():
                     if parcel is None:
                         self._line.execute(_FORGET, (name,))
@@ -181,24 +167,3 @@ class OutboxFile:
             f"the outbox {self._path} cannot be written ({exc}), so turns that the MQTT broker does not have yet are "
             "forgotten at the next start; free space on the disk, or make the folder writable"
         )
-
-
-def _check(line: sqlite3.Connection) -> None:
-    version = line.execute("PRAGMA user_version").fetchone()[0]
-    if version not in {0, VERSION}:
-        raise sqlite3.DatabaseError(f"it is of version {version}, and this voiced knows {VERSION}")
-    if (found := line.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-        raise sqlite3.DatabaseError(found)
-
-
-@contextmanager
-def _transaction(line: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing; on the disk itself at the end."""
-    line.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        line.execute("COMMIT")
-    except BaseException:
-        if line.in_transaction:
-            line.execute("ROLLBACK")
-        raise
