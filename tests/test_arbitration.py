@@ -163,3 +163,12 @@ def test_both_ends_see_the_same_order(claims: tuple[float, float]) -> None:
     one, two = (Claim(unit=name, word="w", quality=quality) for name, quality in zip("ab", claims, strict=True))
     assert one.beats(two) != two.beats(one)
     assert not one.beats(one)
+
+
+def test_words_and_units_that_anybody_may_invent_are_not_kept() -> None:
+    arbiter = Arbiter("attic")
+    for number in range(100):
+        now = 2 * SPEAKING_S * number
+        arbiter.claimed(Claim(unit="bath", word=f"word {number}", quality=0.5), now)
+        arbiter.spoke(f"unit {number}", now, speaking=True)
+    assert len(arbiter._heard) == len(arbiter._speaking) == 1

@@ -408,6 +408,12 @@ def test_more_than_ten_minutes_are_refused_and_counted() -> None:
     playout.write("a", 0, np.ones(LIMIT - 5, np.int16))
     playout.write("a", 0, np.ones(12, np.int16))
     assert (playout.waiting, playout.dropped) == (LIMIT, 7)
+    playout.read(100)
+    playout.write("a", 0, np.ones(100, np.int16))
+    playout.latency = 100
+    playout.rewind()
+    playout.write("a", 0, np.ones(1000, np.int16))
+    assert (playout.waiting, playout.dropped) == (LIMIT + 100, 1007)
 
 
 def test_volume_glides_within_one_block() -> None:

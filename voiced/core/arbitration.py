@@ -95,8 +95,8 @@ class Arbiter:
         """Note that another unit answers; return whether we give way."""
         if claim.unit == self._unit:
             return False
-        best, when = self._heard.get(claim.word, (None, 0.0))
-        if best is None or now - when > HOLD_S or claim.beats(best):
+        self._heard = {word: (best, when) for word, (best, when) in self._heard.items() if now - when <= HOLD_S}
+        if claim.word not in self._heard or claim.beats(self._heard[claim.word][0]):
             self._heard[claim.word] = (claim, now)
         own, since = self._own.get(claim.word, (None, 0.0))
         if own is None or now - since > HOLD_S or own.beats(claim):
@@ -108,11 +108,16 @@ class Arbiter:
         """Note that another unit speaks, or does so no more."""
         if unit == self._unit:
             return
+        self._forget_speakers(now)
         if speaking:
             self._speaking[unit] = now
         else:
             self._speaking.pop(unit, None)
 
     def _who_speaks(self, now: float) -> str | None:
-        self._speaking = {unit: when for unit, when in self._speaking.items() if now - when <= SPEAKING_S}
+        self._forget_speakers(now)
         return min(self._speaking, default=None)
+
+    def _forget_speakers(self, now: float) -> None:
+        """Forget those who said so too long ago: anybody can send any name."""
+        self._speaking = {unit: when for unit, when in self._speaking.items() if now - when <= SPEAKING_S}

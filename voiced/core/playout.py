@@ -130,7 +130,7 @@ class Playout:
         # An answer that goes on after a gap in the network keeps its count; a new one after a silence starts afresh.
         if self._is_cut or (self.is_quiet and all(item_id != known for known, _ in self._heard)):
             self._forget()
-        fits = samples[: LIMIT - self._waiting]
+        fits = samples[: max(0, LIMIT - self._waiting)]  # what was taken back may have made it more
         self.dropped += len(samples) - len(fits)
         self._heard.setdefault((item_id, content_index), 0)
         if len(fits):
