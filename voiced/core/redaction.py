@@ -8,15 +8,16 @@ SHORTEST = 4
 """A shorter secret would take every second word along, and protects nothing."""
 
 _NAMED = r"(?:key|secret|token|password|passwd|authorization|credential)"
+# None of them looks at a letter again and again, however long the text of a hostile service is.
 _PATTERNS = (
     (re.compile(r"\b(?:sk|ek|rk)-[\w*-]{8,}"), MASK),
     (re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{8,}", re.IGNORECASE), rf"\1 {MASK}"),
     # header.payload.signature, as tokens of Microsoft Entra are written
-    (re.compile(r"\beyJ[\w-]{5,}\.[\w-]{5,}\.[\w-]{5,}"), MASK),
+    (re.compile(r"\beyJ[\w-]{5,2000}+\.[\w-]{5,}+\.[\w-]{5,}"), MASK),
     (re.compile(r"(\b\w+://)[^/\s@]+@"), rf"\1{MASK}@"),
-    (re.compile(rf"([?&][\w-]*{_NAMED}[\w-]*=)[^&\s\"']+", re.IGNORECASE), rf"\1{MASK}"),
+    (re.compile(rf"([?&](?=[\w-]*+=)[\w-]*{_NAMED}[\w-]*+=)[^&\s\"']+", re.IGNORECASE), rf"\1{MASK}"),
     (
-        re.compile(rf"([\"']?\b[\w-]*{_NAMED}[\"']?\s*[:=]\s*)(\"[^\"\n]+\"|'[^'\n]+'|[^\s\"',;&]+)", re.IGNORECASE),
+        re.compile(rf"([\"']?(?<![\w-])[\w-]*{_NAMED}[\"']?\s*[:=]\s*)(\"[^\"\n]+\"|'[^'\n]+'|[^\s\"',;&]+)", re.IGNORECASE),
         rf"\1{MASK}",
     ),
 )
