@@ -74,6 +74,12 @@ def test_an_item_with_words_but_no_sound_yet_goes_and_one_that_is_written_stays(
     assert answer(words("i1", "Well", spoken=False)).truncations({}, ["i1"]) == ()
 
 
+def test_words_are_found_in_a_long_answer_of_nothing() -> None:
+    """If each space were looked at again and again, this test would time out."""
+    said = answer(words("i1", "So" + " " * 500_000), sound("i1", 1_000))
+    assert said.heard({("i1", 0): 500}) == "So…"
+
+
 def test_words_heard_are_told_up_to_the_cut() -> None:
     said = answer(words("i1", "One two "), sound("i1", 800), words("i2", "three four"), sound("i2", 1_000))
     assert said.text == "One two three four"

@@ -17,7 +17,9 @@ _PATTERNS = (
     (re.compile(r"(\b\w+://)[^/\s@]+@"), rf"\1{MASK}@"),
     (re.compile(rf"([?&](?=[\w-]*+=)[\w-]*{_NAMED}[\w-]*+=)[^&\s\"']+", re.IGNORECASE), rf"\1{MASK}"),
     (
-        re.compile(rf"([\"']?(?<![\w-])[\w-]*{_NAMED}[\"']?\s*[:=]\s*)(\"[^\"\n]+\"|'[^'\n]+'|[^\s\"',;&]+)", re.IGNORECASE),
+        re.compile(
+            rf"([\"']?(?<![\w-])[\w-]*{_NAMED}[\"']?\s*[:=]\s*)(\"[^\"\n]+\"|'[^'\n]+'|[^\s\"',;&]+)", re.IGNORECASE
+        ),
         rf"\1{MASK}",
     ),
 )
