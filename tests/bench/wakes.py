@@ -42,6 +42,8 @@ ECHO_DELAYS_S = (0.06, 0.18, 0.45, 0.9)
 ECHO_DB = -26.0
 PERSONS_DB = (0.0, 6.0)
 """How much louder than the echo a person says the word."""
+OTHERS = frozenset({"without_veto", "without_canceller", "without_both", "in_quiet"})
+"""Ways to hear the daemon's own voice, and persons over it, beside its own."""
 PERSON_LEAD_S, PERSON_TAIL_S = 12.0, 3.0
 """Of narration around a person's word: the canceller starts with it, knowing nothing."""
 NARRATED_WORD = "hey_jarvis"
@@ -213,10 +215,13 @@ def _starts(count: int) -> dict[str, Any]:
 # --- its own voice ----------------------------------------------------------------------------------------------------
 
 
-def _own_voice(seconds: float, *, persons: int) -> dict[str, Any]:
-    """Play narration with the wake word in it; then have persons say it as well, who are heard when nothing plays."""
+def _own_voice(seconds: float, *, persons: int, others: frozenset[str] = OTHERS) -> dict[str, Any]:
+    """Play narration with the wake word in it; then have persons say it as well, who are heard when nothing plays.
+
+    ``others``: ways to hear both that are tried for comparison.
+    """
     models = WakeModels(find_models(), [NARRATED_WORD])
-    own = _OwnVoice(models, models.twin(), OURS[NARRATED_WORD])
+    own = _OwnVoice(models, models.twin(), OURS[NARRATED_WORD], others)
     found: Counter[str] = Counter()
     pieces = max(1, round(seconds / 60))
     random, speaker = np.random.default_rng(2000), Speaker()
@@ -243,10 +248,11 @@ def _own_voice(seconds: float, *, persons: int) -> dict[str, Any]:
 class _OwnVoice:
     """Ears before which the speaker's own voice is taken out, or not."""
 
-    def __init__(self, models: WakeModels, twin: WakeModels, rule: WordRule) -> None:
+    def __init__(self, models: WakeModels, twin: WakeModels, rule: WordRule, others: frozenset[str]) -> None:
         self._models = models
         self._twin = twin
         self._rule = rule
+        self._others = others
 
     def hears_in_quiet(self, said: NDArray[np.float32]) -> bool:
         """Whether the word is heard without any narration, wherever in a step it begins: some voices are not."""
@@ -265,9 +271,10 @@ class _OwnVoice:
         woken, ears = self._listen(cleaned, played)
         found["self_wakes"] += len(woken)
         found["vetoed"] += ears.vetoed
-        found["self_wakes_without_veto"] += len(self._listen(cleaned, None)[0])
-        found["self_wakes_without_canceller"] += len(self._listen(raw, played)[0])
-        found["self_wakes_without_both"] += len(self._listen(raw, None)[0])
+        ways = {"without_veto": (cleaned, None), "without_canceller": (raw, played), "without_both": (raw, None)}
+        for way, (sound, vetoes) in ways.items():
+            if way in self._others:
+                found[f"self_wakes_{way}"] += len(self._listen(sound, vetoes)[0])
 
     def count_person(
         self, found: Counter[str], heard: Heard, played: Samples, said: NDArray[np.float32], at: int
@@ -282,16 +289,14 @@ class _OwnVoice:
             person[at - begin : at - begin + len(said)] = said * np.float32(10 ** (level / 20))
             raw = list(frames(speech.to_samples(heard.sound[begin:end] + person)))
             cleaned = self._cleaned(raw, there)
-            ways = {
-                "": (cleaned, there),
-                "_without_veto": (cleaned, None),
-                "_without_canceller": (raw, there),
-                "_in_quiet": (list(frames(speech.to_samples(heard.quiet[begin:end] + person))), None),
-            }
-            for way, (sound, vetoes) in ways.items():
+            quiet = list(frames(speech.to_samples(heard.quiet[begin:end] + person)))
+            ways = {"without_veto": (cleaned, None), "without_canceller": (raw, there), "in_quiet": (quiet, None)}
+            others = {f"_{way}": ways[way] for way in ways if way in self._others}
+            for way, (sound, vetoes) in {"": (cleaned, there), **others}.items():
                 woken, _ = self._listen(sound, vetoes)
-                key = f"persons_heard_at_{level:+.0f}_db{way}"
-                found[key] += any(abs(wake.end - word_ends) < 0.8 * RATE for wake in woken)
+                found[f"persons_heard_at_{level:+.0f}_db{way}"] += any(
+                    abs(wake.end - word_ends) < 0.8 * RATE for wake in woken
+                )
 
     def _cleaned(self, raw: Sequence[Frame], played: Samples) -> list[Frame]:
         canceller = LinearCanceller()
