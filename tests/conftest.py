@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from voiced.edge.mosquitto import Mosquitto
 
-# A busy machine is no fault of ours: nothing here is right or wrong for the time it takes.
-settings.register_profile("untimed", deadline=None)
+# A busy machine is no fault of ours: nothing here is right or wrong for the time it takes. And the fixtures that all
+# examples of a test share hold nothing of the one before.
+settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 settings.load_profile("untimed")
 
 

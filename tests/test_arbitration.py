@@ -82,7 +82,7 @@ def houses(draw: st.DrawFn, *, most: float = 0.08, windows: float = 0.0) -> tupl
     return units, delays
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(houses())
 def test_exactly_one_answers_and_nobody_waits(house: tuple[list[Unit], Delays]) -> None:
     units, delays = house
@@ -97,7 +97,7 @@ def test_exactly_one_answers_and_nobody_waits(house: tuple[list[Unit], Delays]) 
             assert isinstance(unit.verdict, Silence)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(houses(windows=0.3))
 def test_exactly_one_answers_whatever_the_window(house: tuple[list[Unit], Delays]) -> None:
     units, delays = house
@@ -105,7 +105,7 @@ def test_exactly_one_answers_whatever_the_window(house: tuple[list[Unit], Delays
     assert sum(unit.answers for unit in units) == 1
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(houses(most=3.0), st.data())
 def test_a_slow_or_absent_broker_never_silences_all(house: tuple[list[Unit], Delays], data: st.DataObject) -> None:
     units, delays = house

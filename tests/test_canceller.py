@@ -249,7 +249,7 @@ def test_a_microphone_at_its_limit_teaches_nothing_wrong() -> None:
 KINDS = st.sampled_from(["speech", "silence", "noise", "clipped", "dry", "gap"])
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.lists(st.tuples(KINDS, st.integers(1, 40), st.integers(0, 2**31)), max_size=8))
 @example([("speech", 16, 0), ("dry", 2, 0), ("clipped", 2, 0)])
 def test_any_history_is_survived(history: list[tuple[str, int, int]]) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import onnxwriter as onnx
@@ -76,7 +76,7 @@ def test_the_shipped_words_score_as_operator_by_operator(name: str) -> None:
     normal=st.booleans(),
     limit=st.none() | st.floats(0.1, 0.9),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(max_examples=40)
 def test_any_dense_network_scores_as_operator_by_operator(
     tmp_path: Path, *, outputs: list[int], window: int, seed: int, normal: bool, limit: float | None
 ) -> None:

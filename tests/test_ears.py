@@ -130,7 +130,7 @@ def test_patience_holds_when_the_gate_has_just_opened() -> None:
     assert len(model.heard) == 28 + 12
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 30), st.integers(1, 3))
 def test_no_call_takes_longer_than_a_bite_and_nothing_is_skipped(bite: int, runs: int) -> None:
     model = Loudest()
@@ -412,7 +412,7 @@ def test_a_hundred_starts_in_noise_or_silence_wake_nobody(gate: bool) -> None:
         ears.reset()
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, FRAME - 1))
 def test_a_wake_word_is_heard_wherever_the_steps_fall(shift: int) -> None:
     sound = load(SOUNDS / "hey_jarvis_3.wav")[shift * 4 :]

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voiced.core.ledger import Book, Entry
@@ -54,7 +54,7 @@ def reread(path: Path) -> Book:
         return ledger.book
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=25)
 @given(st.lists(entries(), max_size=12))
 def test_what_is_read_again_is_the_book(tmp_path: Path, written: list[Entry]) -> None:
     path = tmp_path / f"{os.urandom(8).hex()}.sqlite"
@@ -73,7 +73,7 @@ def test_what_is_read_again_is_the_book(tmp_path: Path, written: list[Entry]) ->
     assert again.since == ledger.book.since
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=25)
 @given(st.lists(entries() | st.integers(-1000, 1000), max_size=8), st.lists(entries() | st.integers(-9, 9), max_size=8))
 def test_a_clock_that_is_set_dates_the_file_as_the_book(
     tmp_path: Path, first: list[Entry | int], second: list[Entry | int]

@@ -50,9 +50,9 @@ def texts(home: Home, session: int) -> list[str]:
     return [content["text"] for item in items for content in item["content"]]
 
 
-def last_state(history: list[tuple[str, str]]) -> dict[str, Any]:
-    states = [{**json.loads(payload), "since": ""} for topic, payload in history if topic == "state"]
-    return states[-1]
+def states(history: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    """What was published as the state, without its time."""
+    return [{**json.loads(payload), "since": ""} for topic, payload in history if topic == "state"]
 
 
 async def until_listening(home: Home) -> None:
@@ -99,7 +99,8 @@ async def test_what_was_said_is_sent_again_and_answered_once(turns: str, at: str
         assert home.daemon.lost_samples == 0
         check_frames("ga" if provider == "azure" else "preview", home.simulator.sessions[1])
         died = next(n for n, (topic, _) in enumerate(home.diary.history) if topic == "event/error")
-        assert last_state(home.diary.history[:died]) != last_state(home.diary.history[:died:-1])  # no news for others
+        before, after = states(home.diary.history[:died]), states(home.diary.history[died:])
+        assert before[-1] != after[0]  # that a session died is no news for others
 
 
 async def test_whoever_is_still_speaking_just_goes_on() -> None:

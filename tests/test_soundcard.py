@@ -159,7 +159,7 @@ Beds = Callable[..., SoundBed]
 def beds(tmp_path: Path) -> Iterator[Beds]:
     """Make virtual sound cards; watch whether the machine stands still meanwhile."""
     require_pulseaudio()
-    with canary(0.015):  # the speaker holds little more
+    with canary(0.015):  # a machine later than this more than once lets the speaker run dry
         yield lambda **rates: SoundBed(tmp_path, **rates)
 
 

@@ -34,7 +34,6 @@ def test_clipping_is_the_share_of_samples_at_the_ends(share: float) -> None:
     assert level(sound).clipped == count / 1000
 
 
-@settings(deadline=None)
 @given(st.floats(-0.02, 0.02), st.floats(0, 0.003), st.integers(0, 2**32))
 def test_the_pace_is_found_within_its_own_error(drift: float, jitter_s: float, seed: int) -> None:
     """Whatever the jitter of the moments at which sound is taken; three standard errors miss one time in 400."""
@@ -49,7 +48,7 @@ def test_a_clock_that_stands_still_says_nothing() -> None:
     assert pace([1, 2, 3], [5.0, 5.0, 5.0]).error == float("inf")
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(4_000, 20_000), st.floats(-40, 0), st.sampled_from((1, -1)), st.floats(0, 30), st.integers(0, 99))
 def test_the_sweep_is_found_at_its_place_and_loudness(
     start: int, gain_db: float, sign: int, noise: float, seed: int
@@ -75,7 +74,7 @@ def test_in_a_room_that_answers_it_is_found_where_it_first_comes() -> None:
     assert found.likeness < 0.9
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.floats(0, 3_000))
 def test_noise_alone_holds_no_sweep(seed: int, rms: float) -> None:
     heard = np.random.default_rng(seed).normal(0, rms, 48_000).clip(-32_768, 32_767).astype(np.int16)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import onnxwriter as onnx
@@ -66,7 +66,7 @@ def test_silence_scores_as_openwakeword_scores_it(engine: WakeModels, installed:
 
 
 @given(data=st.data())
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 def test_the_size_of_the_bites_does_not_matter(engine: WakeModels, data: st.DataObject) -> None:
     sound = steps(load(SOUNDS / "hey_jarvis_2.wav"))
     engine.reset()
@@ -180,7 +180,7 @@ def test_a_broken_model_is_named(with_own: Callable[[bytes], Models], data: byte
 
 
 @given(at=st.integers(0, 300), value=st.integers(0, 255), cut=st.integers(0, 300))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300)
 def test_no_damage_does_worse_than_a_model_error(tmp_path: Path, at: int, value: int, cut: int) -> None:
     data = bytearray(
         onnx.model(onnx.graph([onnx.node("Relu", ["x"], ["y"])], ("y", (1, 2)), {"x": (1, 2)}, {"w": [0.5]}))

@@ -159,7 +159,7 @@ def origin(received: Samples, said: Samples) -> int:
 async def test_everything_said_arrives_and_every_answer_is_heard(bed: SoundBed, delay_s: int) -> None:
     """To the sample, both ways, however long the connection takes, while the chime plays."""
     slow = Connection(accept_delay_ms=delay_s * 1000)
-    with canary(0.015):  # the speaker holds little more
+    with canary(0.015):  # a machine later than this more than once lets the speaker run dry
         async with in_a_room(bed, Scenario(turns=(QUESTION,), connections=(slow,))) as room:
             said = spoken(after_s=3.0)
             with bed.record_speaker() as recording:
