@@ -182,8 +182,13 @@ class Lab:
 
     def next_connection(self, **how: Any) -> None:
         """Let the next connection to the service go like this; those after it go well."""
+        self.next_connections(how)
+
+    def next_connections(self, *how: dict[str, Any]) -> None:
+        """Let the next ones go like this, one after the other."""
         past = (Connection(),) * len(self.simulator.attempts)
-        self.simulator.scenario = self.scenario.model_copy(update={"connections": (*past, Connection(**how))})
+        coming = tuple(map(Connection.model_validate, how))
+        self.simulator.scenario = self.scenario.model_copy(update={"connections": (*past, *coming)})
 
     def answer(self, **how: Any) -> None:
         """Let all answers from the next session on be like this."""
@@ -335,6 +340,7 @@ async def a_lab(
                 [mqtt]
                 host = "127.0.0.1"
                 port = {broker_line.port}
+                media = ["{folder}"]
                 {more}
                 """
             )

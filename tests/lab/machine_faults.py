@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 
 from tests.lab.faults import every, fault
-from tests.lab.lab import ROOM, Act, Lab, NotYetError, utterance
+from tests.lab.lab import ROOM, SAID, Act, Lab, NotYetError, utterance
 from tests.recordings import NOTES, SOUNDS, load, noise
 from voiced.core.frames import MICROPHONE_RATE
 
@@ -69,6 +69,21 @@ async def _in_trouble(lab: Lab, trouble: str) -> AsyncIterator[None]:
         await lab.until_state("Connecting")
         yield
         return
+    if trouble == "Sounding":
+        await lab.neighbour.send(f"{ROOM}/command/announce", json.dumps({"media": str(lab.folder / "answer.wav")}))
+        await lab.until_state("Sounding")
+        yield
+        return
+    if trouble == "Reopening":
+        dies = {"ends": {"kind": "abort"}, "ends_at": "response.created"}
+        lab.next_connections(dies, {"accept_delay_ms": 25_000})
+        await lab.conversing("Reopening")
+        yield
+        return
+    if trouble in {"Attending", "Paused"}:
+        async with _otherwise_configured(lab, trouble):
+            yield
+        return
     if trouble == "Microphone_gone":
         await asyncio.to_thread(lab.bed.microphone.unplug)
         await lab.until(lambda: "microphone" in lab.keeper.status, "missed")
@@ -84,7 +99,37 @@ async def _in_trouble(lab: Lab, trouble: str) -> AsyncIterator[None]:
             await lab.broker_line.open()
 
 
-TROUBLES = ("Connecting", "Microphone_gone", "Broker_gone")
+@asynccontextmanager
+async def _otherwise_configured(lab: Lab, state: str) -> AsyncIterator[None]:
+    """Have it in a state that the lab's own configuration does not know."""
+    config = lab.folder / "config.toml"
+    right = config.read_text()
+    await lab.keeper.stop()
+    if state == "Attending":
+        config.write_text(right.replace("[conversation]", '[conversation]\nconnect = "speech"'))
+    else:
+        config.write_text(f'{right}\n[audio]\necho_cancellation = "off"\n')
+    lab.keeper.start()
+    await lab.healthy()
+    try:
+        if state == "Attending":
+            await lab.neighbour.send(f"{ROOM}/command/listen", "")
+            await lab.until_state(state)
+            yield
+            return
+        lab.answer(sound=str(SOUNDS / "negative_1.wav"))
+        await lab.conversing("Responding")
+        syllable = load(SOUNDS / f"{SAID}.wav")[NOTES[SAID]["speech_start"] :][: MICROPHONE_RATE // 4]
+        with lab.bed.start_playing(np.concatenate([noise(0.3), syllable, noise(1.0)]), MICROPHONE_RATE):
+            await lab.until_state(state)
+            yield
+    finally:
+        config.write_text(right)
+        await lab.keeper.stop()
+        lab.keeper.start()
+
+
+TROUBLES = ("Connecting", "Attending", "Paused", "Sounding", "Reopening", "Microphone_gone", "Broker_gone")
 
 
 def _ended_in_trouble(how: str) -> Callable[[str], Act]:
@@ -97,11 +142,13 @@ def _ended_in_trouble(how: str) -> Callable[[str], Act]:
                 if how == "kill_9":
                     lab.keeper.send(signal.SIGKILL)
                     await lab.until(lambda: len(lab.keeper.ends) > ends, "it ended")
+                    lab.detected_s = asyncio.get_running_loop().time() - lab.began
+                    await lab.until(lambda: lab.keeper.is_ready, "another one")
                 elif (status := await lab.keeper.stop()) != 0:
                     raise AssertionError(f"it ended with {status}")
                 else:
+                    lab.detected_s = asyncio.get_running_loop().time() - lab.began
                     lab.keeper.start()
-                lab.detected_s = asyncio.get_running_loop().time() - lab.began
             return ""
 
         ended.__name__ = how
