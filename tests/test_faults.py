@@ -10,7 +10,12 @@ from tests.lab.faults import FAULTS
 from tests.lab.lab import a_lab
 from tests.soundbed import require_pulseaudio
 
-CHOSEN = ("broker_killed", "microphone_unplugged_and_plugged_at_once", "ledger_corrupt")
+CHOSEN = (
+    "broker_killed",
+    "microphone_unplugged_and_plugged_at_once",
+    "ledger_corrupt",
+    "microphone_replaced_by_a_sounding_monitor",
+)
 
 
 @pytest.mark.timeout(120)

@@ -37,6 +37,7 @@ from voiced.edge.models import find_models
 from voiced.edge.service import RealtimeService
 from voiced.edge.sound import SoundSettings, open_sound
 from voiced.edge.soundfile import shipped
+from voiced.edge.soundserver import SoundServer
 from voiced.edge.store import SettingsFile, state_directory
 from voiced.edge.supervisor import Supervisor
 from voiced.edge.vad import Vad
@@ -81,6 +82,7 @@ class House:
     microphone: Microphone
     speaker: Speaker
     echo: Echo
+    soundserver: SoundServer
     broker: Broker
     reports: Reports
     endpoint: Endpoint
@@ -198,6 +200,7 @@ async def opened(
             microphone=microphone,
             speaker=speaker,
             echo=echo,
+            soundserver=SoundServer(environ),
             broker=broker,
             reports=reports,
             endpoint=where,
@@ -211,6 +214,7 @@ async def live(house: House, supervisor: Supervisor) -> None:
     watching = [
         asyncio.create_task(_watch(house, supervisor), name="watch"),
         asyncio.create_task(house.broker.obey(daemon.post), name="obey"),
+        asyncio.create_task(house.soundserver.watch(), name="sound server"),
     ]
     running = asyncio.create_task(daemon.run(), name="daemon")
 
@@ -251,7 +255,9 @@ async def _watch(house: House, supervisor: Supervisor) -> None:
         if house.broker.connected:
             last_connected = now
         house.reports.clock(since_boot())
-        missing = house.microphone.problem if frames or now - began > GRACE_S else None  # it may still be opening
+        missing = (
+            house.microphone.problem or house.soundserver.problem if frames or now - began > GRACE_S else None
+        )  # it may still be opening
         house.reports.problem("microphone", missing)
         house.reports.problem("microphone_silent", SILENT if house.microphone.silent_s > SILENT_S else None)
         house.reports.problem("speaker", house.speaker.problem)

@@ -150,3 +150,35 @@ async def microphone_stream_suspended(lab: Lab) -> None:
     await asyncio.to_thread(subprocess.run, [*suspend, "1"], check=True)
     await asyncio.sleep(1.0)  # the fault itself is a time
     await asyncio.to_thread(subprocess.run, [*suspend, "0"], check=True)
+
+
+@fault("sound", quick=True)
+async def microphone_replaced_by_a_sounding_monitor(lab: Lab) -> None:
+    """The sound server has a speaker too, on which something plays: it gives that when the microphone goes."""
+    device = lab.bed.microphone
+
+    async def ask(*question: str) -> str:
+        return await asyncio.to_thread(device.ask, "pactl", *question)
+
+    await lab.keeper.stop()
+    lab.keeper.environ["PULSE_SERVER"] = f"unix:{device.socket}"
+    lab.keeper.start()
+    try:
+        await lab.healthy()
+        desk = await ask("load-module", "module-null-sink", "sink_name=desk")
+        tune = await ask("load-module", "module-sine", "sink=desk", "frequency=440")
+        await ask("set-default-source", "desk.monitor")
+        lab.break_now()
+        await ask("unload-module", "module-remap-source")
+        await _microphone_is_missed(lab)
+        await lab.until(lambda: "desk.monitor" in lab.keeper.status, "it says what it hears instead")
+        await ask("load-module", "module-remap-source", "source_name=mic", "master=micfeed.monitor")
+        await lab.healthy()
+        if not await lab.answered():
+            raise AssertionError("the microphone is back, and nobody is heard")
+        await ask("unload-module", tune)
+        await ask("unload-module", desk)
+    finally:
+        del lab.keeper.environ["PULSE_SERVER"]
+        await lab.keeper.stop()
+        lab.keeper.start()

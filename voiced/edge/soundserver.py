@@ -1,0 +1,96 @@
+"""Asks a desktop's sound server, by its own ``pactl``, whether what this process hears is a microphone.
+
+When a microphone goes, PulseAudio and PipeWire give its streams another source, a speaker's monitor if there is nothing
+better, and the microphone again when it is back. Sound goes on all the while, and ALSA and PortAudio tell nobody; where
+something plays, it does not even fall silent.
+"""
+
+import asyncio
+import json
+import logging
+import os
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, cast
+
+logger = logging.getLogger(__name__)
+
+CLIENTS = ("libpulse.so", "libasound_module_pcm_pipewire.so")
+"""What is loaded into a process that hears through one."""
+
+AGAIN_S = 10.0
+"""Until another look for a server that is not there, or not used."""
+
+ANSWER_S = 2.0
+"""For its answer. One that stands still is noticed by the sound that does not come."""
+
+
+class SoundServer:
+    """Watches the source of this process's streams."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        """Prepare; ``environ`` says where the server is."""
+        # Named even where it is the usual one: for a server that it has to look for, pactl would start one.
+        own = Path(environ.get("XDG_RUNTIME_DIR", "/run")) / "pulse" / "native"
+        self._address = environ.get("PULSE_SERVER") or (f"unix:{own}" if own.is_socket() else "")
+        self.problem: str | None = None
+        """What is wrong with the source now, as a sentence; ``None`` also where nobody knows."""
+
+    async def watch(self) -> None:
+        """Watch until cancelled; where there is no server, or no ``pactl``, nothing is watched."""
+        while self._address:
+            if _hears_through_one():
+                try:
+                    await self._follow()
+                except (OSError, ValueError, LookupError, TimeoutError) as exc:
+                    logger.debug("the sound server cannot be asked: %r", exc)
+                self.problem = None
+            await asyncio.sleep(AGAIN_S)
+        await asyncio.Event().wait()
+
+    async def _follow(self) -> None:
+        """Look at the source whenever something about streams changes, until the server is gone."""
+        async with self._pactl("subscribe") as told:
+            self.problem = await self._found()
+            async for line in told:
+                if b"source-output" in line:
+                    self.problem = await self._found()
+
+    async def _found(self) -> str | None:
+        sources = {one["index"]: one["name"] for one in await self._listed("sources")}
+        for stream in await self._listed("source-outputs"):
+            name = sources.get(stream["source"], "")
+            if stream["properties"].get("application.process.id") == str(os.getpid()) and name.endswith(".monitor"):
+                return (
+                    f"the sound server gives {name!r} in place of the microphone: what a speaker plays, and nothing of "
+                    "the room; plug the microphone in, or choose another one in the desktop's settings of sound"
+                )
+        return None
+
+    async def _listed(self, what: str) -> list[dict[str, Any]]:
+        async with asyncio.timeout(ANSWER_S), self._pactl("--format=json", "list", what) as told:
+            found: list[dict[str, Any]] = json.loads(await told.read())
+            return found
+
+    @asynccontextmanager
+    async def _pactl(self, *arguments: str) -> AsyncIterator[asyncio.StreamReader]:
+        process = await asyncio.create_subprocess_exec(
+            *("pactl", f"--server={self._address}", *arguments),
+            env={**os.environ, "LC_ALL": "C"},
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=DEVNULL,
+        )
+        try:
+            yield cast("asyncio.StreamReader", process.stdout)  # a pipe
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+def _hears_through_one() -> bool:
+    loaded = Path("/proc/self/maps").read_text()  # no disk
+    return any(client in loaded for client in CLIENTS)
