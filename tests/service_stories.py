@@ -609,8 +609,8 @@ def apt(machine: Machine, *arguments: str) -> None:
 
 def test_installed_upgraded_removed_and_purged_as_a_package(service: Service) -> None:
     machine = service.machine
-    machine.run("/srv/voiced/systemd/make_deb.sh", "/root/package", network=True)
-    package = machine.run("sh", "-c", "ls /root/package/voiced_*.deb").strip()
+    machine.run("/srv/voiced/systemd/make_deb.sh", "/srv/package", network=True)
+    package = machine.run("sh", "-c", "ls /srv/package/voiced_*.deb").strip()
     machine.write(DROP_IN, TO_VIRTUAL_DEVICES)
     apt(machine, "install", package)
     assert machine.run("systemctl", "is-enabled", "voiced").strip() == "enabled"

@@ -22,11 +22,13 @@ from tests.mosquitto import Neighbour
 from tests.recordings import noise
 from tests.soundbed import SoundBed, require_pulseaudio
 from voiced.check import SUBJECTS, as_service, echo, microphone
-from voiced.check.findings import Finding
+from voiced.check import machine as check_machine
+from voiced.check.findings import Finding, Visit
 from voiced.check.sound import Heard
 from voiced.config import Config, RealtimeConfig
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.core.soundcheck import Found
+from voiced.edge import machine as edge_machine
 from voiced.edge.knownsecrets import known_secrets
 from voiced.edge.mosquitto import Mosquitto
 from voiced.simulator import Refusal, Rules, Simulator
@@ -391,3 +393,28 @@ def test_what_the_unit_says_of_user_and_secrets_is_taken_over() -> None:
     assert [one for one in told if "LoadCredential" in one] == ["--property=LoadCredential=realtime_key:/etc/other"]
     assert "--property=StateDirectory=voiced" in told
     assert not [one for one in told if "RuntimeDirectory" in one or "ExecStart" in one or "Watchdog" in one]
+
+
+@pytest.mark.parametrize(
+    ("flags", "celsius", "expected"),
+    [
+        ("0", 48, "pass: 48 °C"),
+        ("50005", 61, "warn: 61 °C, the supply voltage is too low, it is throttled, the supply voltage was too low"),
+        ("8", 72, "warn: 72 °C, it is slowed down by heat"),
+        ("e0008", 84, "fail: 84 °C, it is slowed down by heat, the clock was held down"),
+        ("rubbish", 75, "warn: 75 °C"),
+    ],
+)
+def test_a_hot_or_badly_fed_pi_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str, celsius: int, expected: str
+) -> None:
+    """By files that everybody may read: the service has no vcgencmd's device."""
+    firmware = tmp_path / "soc" / "soc:firmware"
+    firmware.mkdir(parents=True)
+    (firmware / "get_throttled").write_text(f"{flags}\n")
+    (tmp_path / "temp").write_text(f"{celsius}000\n")
+    monkeypatch.setattr(check_machine, "PLATFORM", tmp_path)
+    monkeypatch.setattr(edge_machine, "TEMPERATURE", tmp_path / "temp")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (found,) = check_machine.temperature(Visit(config=Config(), environ={}, where=None))
+    assert f"{found.status}: {found.found}".startswith(expected)
