@@ -88,7 +88,10 @@ class Home:
         return told(self.diary, topic, kind)[count - 1]
 
     async def until_idle(self) -> None:
-        await self.diary.until(lambda diary: json.loads(diary.kept["state"])["state"] == "idle")
+        await self.until_state("idle")
+
+    async def until_state(self, state: str) -> None:
+        await self.diary.until(lambda diary: json.loads(diary.kept["state"])["state"] == state)
 
     async def until_sounding(self) -> None:
         """Wait until the speaker, which must hold what it gets, has something to say."""

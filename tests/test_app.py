@@ -195,7 +195,7 @@ async def test_each_way_the_service_refuses_is_told() -> None:
         for count in range(1, len(statuses) + 1):
             home.speak()
             await home.until_told("error", "event/error", count=count)
-            await home.until_idle()
+            await home.until_state("error")
         assert len({error["message"] for error in told(home.diary, "event/error", "error")}) == len(statuses)
 
 
@@ -274,12 +274,13 @@ async def test_a_refusal_is_said_in_words_and_the_next_wake_tries_again() -> Non
         home.speak()
         error = await home.until_told("error", "event/error")
         assert "401" in error["message"] or "key" in error["message"]
-        await home.until_idle()
+        await home.until_state("error")
         assert home.speaker.chimes == 2  # the wake, and the bad news
         home.speak()
         await home.until_told("finished")
         recovered = await home.until_told("recovered", "event/error")
         assert recovered["code"] == "service"
+        await home.until_idle()
 
 
 async def test_an_error_event_is_published_and_the_conversation_goes_on() -> None:
@@ -443,6 +444,21 @@ async def test_what_is_said_behind_the_wake_word_arrives_whole_though_the_sessio
         assert home.daemon.lost_samples == 0
         await home.until_idle()
         assert home.simulator.connections == 1
+
+
+async def test_without_a_microphone_the_state_is_error_once_nothing_goes_on() -> None:
+    async with at_home(QUICK) as home:
+        home.reports.problem("microphone", "It is gone.")
+        state = json.loads(home.diary.kept["state"])
+        assert (state["state"], state["reason"]) == ("error", "microphone")
+        await home.command("command/say", "Still here.")  # for which nobody need be heard
+        await home.diary.until(lambda _: home.states()[-2:] == ["responding", "error"])
+        home.reports.problem("speaker", "It is gone, too.")
+        home.reports.problem("microphone", None)
+        back = json.loads(home.diary.kept["state"])
+        assert back["state"] == "idle"
+        assert home.states() == ["idle", "error", "processing", "responding", "error", "idle"]
+        assert back["since"] > state["since"]
 
 
 @pytest.mark.parametrize(

@@ -198,8 +198,11 @@ async def test_a_microphone_that_is_pulled_out_comes_back(bed: SoundBed) -> None
         bed.microphone.unplug()
         await eventually(lambda: room.last("health")["microphone"] == "missing", "noticed")
         assert room.last("health")["problems"][0]["code"] == "microphone"
+        await room.until_state("error")
+        assert room.last("state")["reason"] == "microphone"
         await asyncio.to_thread(bed.microphone.plug)
         await eventually(lambda: room.last("health")["microphone"] == "ok", "back")
+        await room.until_state("idle")
         await room.say(spoken())
         await room.until_turn("finished")
 
@@ -210,10 +213,12 @@ async def test_a_service_that_says_no_is_reported_and_the_daemon_stays(bed: Soun
         await room.say(spoken())
         await eventually(lambda: room.last("health")["cloud"] == "down", "told")
         assert "404" in room.last("health")["problems"][0]["message"]
-        await room.until_state("idle")
+        await room.until_state("error")
+        assert room.last("state")["reason"] == "service"
         await room.say(spoken())
         await room.until_turn("finished")
         await eventually(lambda: room.last("health")["problems"] == [], "over")
+        await room.until_state("idle")
 
 
 async def test_words_are_switched_off_and_on_over_the_broker_and_leave_clips(bed: SoundBed) -> None:

@@ -27,7 +27,7 @@ from voiced.core.profiles import deployment, rules
 from voiced.core.realtime import events as wire
 from voiced.core.realtime.codec import Dialect
 from voiced.core.realtime.refusal import harmless
-from voiced.core.states import Connecting, Hearing, Idle, State, deadline, going_on, published
+from voiced.core.states import Connecting, Hearing, Idle, State, deadline, going_on, published, visible
 from voiced.core.turning import rules_changed
 from voiced.core.uplink import Uplink
 from voiced.core.wake import NearMiss, Rising, Wake
@@ -35,7 +35,7 @@ from voiced.core.words import word_rules
 from voiced.desk import Desk
 from voiced.hands import Hands
 from voiced.parts import Parts
-from voiced.reports import Reports, visible
+from voiced.reports import Reports
 from voiced.scribe import Scribe
 from voiced.sessions import Sessions
 from voiced.spending import Spending

@@ -227,8 +227,7 @@ class Hands:
             scribe = self._scribe
             self._reports.session(scribe.session, started=False, reason=effect.reason, turns=scribe.turns)
         if effect.failed and not self._is_open:
-            self._reports.cloud_is("down")
-            self._reports.problem("service", effect.message)
+            self._reports.service_is_away(effect.message or effect.reason, refused=effect.refused)
         else:
             self._reports.cloud_is("down" if self._reports.is_a_problem("service") else "ok")
             if effect.failed:

@@ -146,8 +146,8 @@ class Line:
         except* ServiceError as lost:
             first = _first(lost)
             # One that could not be opened was tried again as often as that helps.
-            again = is_open and not isinstance(first, RefusedError)
-            self._post(self._number, SessionLost(first.code, str(first), again))
+            refused = isinstance(first, RefusedError)
+            self._post(self._number, SessionLost(first.code, str(first), is_open and not refused, refused))
         except* Exception as ours:  # else the conversation would wait for a session that is no more
             why = f"An error of ours ended the session ({type(_first(ours)).__name__}); please report it with the log."
             self._post(self._number, SessionLost("failed", why, again=False))

@@ -43,6 +43,10 @@ class Reports:
     """The last wake word accepted since the start."""
     _problems: dict[str, payloads.Problem] = field(default_factory=dict)
     _last_error: payloads.LastError | None = None
+    _unable: str | None = None
+    """Why the state is ``error`` where it would be ``idle``."""
+    _refused: bool = False
+    """Whether the service will not answer until somebody changes something."""
     _stale: bool = True
     _echo: payloads.EchoHealth | None = None
     _dropped: int = 0
@@ -87,7 +91,7 @@ class Reports:
         reason: str | None,
         starting: bool = False,
     ) -> None:
-        """Publish ``state``."""
+        """Publish ``state``: ``error`` instead of ``idle`` while nobody could be heard, or answered."""
         talk = None if isinstance(state, states.Idle | states.Sounding) else state.talk
         shown = states.going_on(state)
         self._tell_state(
@@ -105,8 +109,14 @@ class Reports:
         )
 
     def _tell_state(self, state: payloads.State) -> None:
-        self._state = state
+        self._state, self._unable = state, self._cannot()
+        if state.state == "idle" and self._unable is not None:
+            state = state.model_copy(update={"state": "error", "reason": self._unable})
         self.broker.keep("state", state.json_text())
+
+    def _cannot(self) -> str | None:
+        """Return the code of the problem with which no conversation is possible until somebody does something."""
+        return "microphone" if "microphone" in self._problems else "service" if self._refused else None
 
     def forget_texts(self) -> None:
         """Overwrite the texts of a turn that an earlier run left at the broker, where they may not stay."""
@@ -264,6 +274,8 @@ class Reports:
             since = known.since if known else self.today()
             self._problems[code] = payloads.Problem(code=code, message=message, since=since)
             self.error(code, message)
+        if self._state is not None and self._state.state == "idle" and self._cannot() != self._unable:
+            self._tell_state(self._state.model_copy(update={"since": self.today()}))
 
     def is_a_problem(self, code: str) -> bool:
         """Return whether something is wrong under ``code``."""
@@ -272,8 +284,15 @@ class Reports:
     def service_is_open(self, refusals: str | None) -> None:
         """Note that a session opened; ``refusals``: which settings were refused."""
         self.cloud_is("ok")
+        self._refused = False
         self.problem("service", None)
         self.problem("settings", refusals)
+
+    def service_is_away(self, message: str, *, refused: bool) -> None:
+        """Note that no session opened; ``refused``: and none will until somebody changes something."""
+        self.cloud_is("down")
+        self._refused = refused
+        self.problem("service", message)
 
     def transcribed(self, failure: str | None = None) -> None:
         """Note that what somebody said was written down, or why not: twice in a row is no mumbling any more."""
@@ -374,11 +393,3 @@ class Reports:
             return
         answer = commands.failed(command, error, self.today())
         self.broker.answer(reply.topic, answer.json_text(), reply.correlation)
-
-
-def visible(state: states.State) -> tuple[str, int, int, str]:
-    """Return what other systems see of a state: while it is the same, there is no news."""
-    if isinstance(state, states.Idle):
-        return "Idle", 0, 0, ""
-    shown = states.going_on(state)
-    return type(shown).__name__, state.talk.first, state.talk.turn, state.talk.source

@@ -34,6 +34,8 @@ class CloseSession:
     reason: str
     failed: bool = False
     message: str | None = None
+    refused: bool = False
+    """Whether no other session will open until somebody changes something."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,8 @@ class SessionLost:
     message: str
     again: bool = True
     """Whether another one may do better."""
+    refused: bool = False
+    """Whether the service said no, and will again until somebody changes something."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -263,7 +263,7 @@ def _begin_called(state: State) -> Step:
 def _moved(state: State, to: str, reason: object) -> Step:
     """Take that our state is another one."""
     effects: list[Effect] = []
-    busy, listening = to not in {"idle", "starting"}, to == "listening"
+    busy, listening = to not in {"idle", "starting", "error"}, to == "listening"
     if busy:
         state, begun = _begin_called(state)
         effects += begun

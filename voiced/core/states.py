@@ -278,6 +278,14 @@ def published(state: State) -> Literal["idle", "listening", "processing", "respo
             return "responding"
 
 
+def visible(state: State) -> tuple[str, int, int, str]:
+    """Return what other systems see of a state: while it is the same, there is no news."""
+    if isinstance(state, Idle):
+        return "Idle", 0, 0, ""
+    shown = going_on(state)
+    return type(shown).__name__, state.talk.first, state.talk.turn, state.talk.source
+
+
 def hears(state: State, rules: Rules) -> bool:
     """Return whether the service is sent what the microphone hears."""
     match state:

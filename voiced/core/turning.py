@@ -163,7 +163,7 @@ def spent(state: Active) -> Step:
 def lost(state: Active, event: SessionLost, rules: Rules) -> Step:
     """The session is over, no other one can help, and whoever waits for something is told."""
     talk = state.talk
-    closed = CloseSession(talk.session, event.code, failed=True, message=event.message)
+    closed = CloseSession(talk.session, event.code, failed=True, message=event.message, refused=event.refused)
     failed = EndTurn(talk.turn, "failed", event.code, event.message)
     match state:
         case Finishing(lost=True) | Sounding():

@@ -60,7 +60,7 @@ class State(Payload):
     muted: bool = False
     wake_enabled: bool = True
     reason: str | None = None
-    """Why it is in ``error``, or why the last conversation ended."""
+    """In ``error`` the code of the problem, ``microphone`` or ``service``; else why the last conversation ended."""
     source: Source | None = None
 
 
