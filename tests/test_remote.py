@@ -58,6 +58,18 @@ async def test_a_daemon_is_controlled(mosquitto: Mosquitto) -> None:
         assert (change.mute, change.volume) == ("toggle", 5)
 
 
+async def test_what_cannot_be_sent_is_said(tmp_path: Path) -> None:
+    async with (
+        Mosquitto(tmp_path, ["allow_anonymous true", "max_packet_size 20000"]) as small,
+        make_broker(small.port) as broker,
+    ):
+        await connected(broker)
+        for text in ("a letter that is none: \udcff", "long " * 5_000):
+            with pytest.raises(CommandError, match="cannot be sent") as refused:
+                await asyncio.to_thread(remotely, small.port, "say", text=text)
+            assert refused.value.code == "invalid"
+
+
 async def typed(mosquitto: Mosquitto, tmp_path: Path, line: list[str], result: dict[str, Any]) -> tuple[int, Any]:
     """Run a command line against a daemon that answers ``result``; return status and command."""
     file = tmp_path / "config.toml"

@@ -161,12 +161,13 @@ class RemoteControl:
                 code="unavailable",
             )
         number = secrets.token_hex(8)
-        self._link.publish(
-            self._topics.own(topic),
-            json.dumps({**fields, "id": number}, ensure_ascii=False),
-            response_topic=self._answers,
-            correlation=number.encode(),
-        )
+        payload = json.dumps({**fields, "id": number}, ensure_ascii=False)
+        try:
+            self._link.publish(
+                self._topics.own(topic), payload, response_topic=self._answers, correlation=number.encode()
+            )
+        except ValueError as exc:
+            raise CommandError(f"{topic} cannot be sent: {exc}") from exc
         if not self._wait(lambda: number in self._responses, patience_s):
             raise CommandError(
                 f"voiced {self._topics.id!r} did not answer within {patience_s:g} s; look at its log",
