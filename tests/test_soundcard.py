@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from tests.probing import Probe
 from tests.soundbed import SoundBed, canary, eventually, require_pulseaudio
-from voiced.core.devices import Device, card_of, choose, mono, stable_name
+from voiced.core.devices import Device, card_of, choose, mono, stable_name, usb_ports
 from voiced.core.frames import FRAME, SERVICE_RATE, Samples
 from voiced.core.likeness import best_match
 from voiced.core.resample import resample
@@ -101,6 +102,25 @@ def test_what_cannot_be_chosen_is_told_with_what_there_is(wanted: str, kind: str
     with pytest.raises(DeviceError) as refusal:
         choose(DEVICES, wanted, "input" if kind == "input" else "output")
     assert str(refusal.value).startswith(sentence)
+
+
+def test_two_devices_that_are_alike_are_told_apart_by_their_ports() -> None:
+    """Source: the form in which the kernel writes the table, sound/core/init.c."""
+    cards = (
+        " 0 [Headphones     ]: bcm2835_headpho - bcm2835 Headphones\n"
+        "                      bcm2835 Headphones\n"
+        " 1 [Device         ]: USB-Audio - USB PnP Sound Device\n"
+        "                      C-Media Electronics Inc. USB PnP Sound Device at usb-0000:01:00.0-1.3, full speed\n"
+        "10 [Device_1       ]: USB-Audio - USB PnP Sound Device\n"
+        "                      C-Media Electronics Inc. USB PnP Sound Device at usb-0000:01:00.0-1.4, full speed\n"
+    )
+    assert usb_ports(cards) == {1: "usb-0000:01:00.0-1.3", 10: "usb-0000:01:00.0-1.4"}
+    assert usb_ports("--- no soundcards ---\n") == {}
+    one, other = device("USB: - (hw:Device,0)"), device("USB: - (hw:Device_1,0)")
+    found = [replace(one, port="usb-0000:01:00.0-1.3"), replace(other, port="usb-0000:01:00.0-1.4")]
+    assert choose(found, "usb-0000:01:00.0-1.4", "input").name == other.name
+    with pytest.raises(DeviceError, match="there is no microphone"):
+        choose(found, "usb-0000:01:00.0-1", "input")
 
 
 def test_no_device_at_all_is_told() -> None:

@@ -228,7 +228,7 @@ def _devices(options: argparse.Namespace) -> int:
         return 0
     for device in found:
         ways = " and ".join(way for way, is_one in (("input", device.inputs), ("output", device.outputs)) if is_one)
-        print(f"{device.name}  ({ways})")
+        print(f"{device.name}  ({ways})" + (f"  {device.port}" if device.port else ""))
     if not found:
         print("no sound devices; is the sound card plugged in, and are you in the group audio?", file=sys.stderr)
     return 0

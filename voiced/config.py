@@ -63,7 +63,7 @@ class AudioConfig(Section):
     """``[audio]``: microphone and speaker."""
 
     input: str = Field(default="default", min_length=1)
-    """``default``, a name from ``voiced devices``, or ``file:PATH`` (a WAV file, paced in real time)."""
+    """``default``, a name or USB port from ``voiced devices``, or ``file:PATH`` (a WAV file, paced in real time)."""
     output: str = Field(default="default", min_length=1)
     """``default``, a name from ``voiced devices``, ``file:PATH`` (a WAV file, written) or ``null``."""
     volume: Percent = 60

@@ -27,6 +27,8 @@ class Device:
     """What it likes best."""
     is_default_input: bool
     is_default_output: bool
+    port: str = ""
+    """Of a USB device: where it is plugged in, such as ``usb-0000:01:00.0-1.3``; two that are alike differ by that."""
 
 
 def stable_name(shown: str, card_ids: Mapping[int, str]) -> str:
@@ -42,12 +44,18 @@ def stable_name(shown: str, card_ids: Mapping[int, str]) -> str:
     return re.sub(r"\((?:plug)?hw:(\d+),(\d+)\)", named, shown)
 
 
+def usb_ports(cards: str) -> dict[int, str]:
+    """Return where USB cards are plugged in, by card number; ``cards`` is the text of ``/proc/asound/cards``."""
+    found = re.findall(r"^ *(\d+) \[.*\n.* at (usb-[^\s,]+)", cards, re.MULTILINE)
+    return {int(number): port for number, port in found}
+
+
 def choose(devices: list[Device], wanted: str, kind: Kind) -> Device:
     """Return the device of that kind that ``wanted`` means.
 
     Args:
         devices: What there is.
-        wanted: ``default``, a stable name, or a part of just one, in any case.
+        wanted: ``default``, a stable name, a part of just one, in any case, or a USB port.
         kind: Which side must have channels.
 
     Raises:
@@ -67,7 +75,7 @@ def choose(devices: list[Device], wanted: str, kind: Kind) -> Device:
     for device in fitting:
         if device.name == wanted:
             return device
-    matches = [device for device in fitting if wanted.casefold() in device.name.casefold()]
+    matches = [one for one in fitting if wanted == one.port or wanted.casefold() in one.name.casefold()]
     if len(matches) == 1:
         return matches[0]
     if matches:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from voiced.core.devices import Device, Kind, card_of, choose, stable_name
+from voiced.core.devices import Device, Kind, card_of, choose, stable_name, usb_ports
 from voiced.edge.stream import BLOCKS, CALL_LIMIT_S, STALL_S, Stream
 from voiced.errors import DeviceError
 
@@ -260,15 +260,17 @@ def _listed(portaudio: Any) -> list[Device]:
     first = next((api for api in portaudio.query_hostapis() if api["devices"]), None)
     inputs, outputs = (first["default_input_device"], first["default_output_device"]) if first else (-1, -1)
     ids = {int(path.parent.name[4:]): path.read_text().strip() for path in _CARDS.glob("card[0-9]*/id")}
+    ports = {ids.get(number, f"card{number}"): port for number, port in usb_ports(_cards()).items()}
     return [
         Device(
-            name=stable_name(shown["name"], ids),
+            name=(name := stable_name(shown["name"], ids)),
             index=index,
             inputs=shown["max_input_channels"],
             outputs=shown["max_output_channels"],
             rate=int(shown["default_samplerate"]),
             is_default_input=index == inputs,
             is_default_output=index == outputs,
+            port=ports.get(card_of(name) or "", ""),
         )
         for index, shown in enumerate(portaudio.query_devices())
     ]
