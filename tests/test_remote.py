@@ -24,6 +24,7 @@ from voiced import cli, mqttcommands
 from voiced.config import Config, DeviceConfig
 from voiced.core import mqtt
 from voiced.core.sentences import Answer
+from voiced.edge import remote
 from voiced.edge.mosquitto import Mosquitto
 from voiced.edge.remote import RemoteControl
 from voiced.errors import CommandError, VoicedError
@@ -134,12 +135,13 @@ async def test_a_daemon_that_is_not_there_is_missed_in_words(mosquitto: Mosquitt
         await asyncio.to_thread(remotely, mosquitto.port, "ping")
 
 
-async def test_it_is_refused_in_words(tmp_path: Path) -> None:
+async def test_it_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Mosquitto(tmp_path, ["allow_anonymous false"]) as guarded:
         with pytest.raises(CommandError, match="does not accept anybody without a user name"):
             await asyncio.to_thread(remotely, guarded.port, "ping")
     rules = tmp_path / "rules"
     rules.write_text("topic write #\n")
+    monkeypatch.setattr(remote, "CONNECT_PATIENCE_S", 3.0)  # it waits in vain for what it sends to itself
     async with Mosquitto(tmp_path, ["allow_anonymous true", f"acl_file {rules}"]) as guarded:
         with pytest.raises(CommandError, match="check its access rules"):
             await asyncio.to_thread(remotely, guarded.port, "ping")
