@@ -65,8 +65,7 @@ class Daemon:
 
     def __init__(self, config: Config, dialect: Dialect, parts: Parts, reports: Reports) -> None:
         self._config = config
-        self._parts, self._speaker = parts, parts.speaker
-        self._clock = parts.clock
+        self._parts, self._speaker, self._clock = parts, parts.speaker, parts.clock
         self._reports = reports
         self._news: asyncio.Queue[tuple[int | None, News]] = asyncio.Queue()
         self._uplink = Uplink()
@@ -108,6 +107,7 @@ class Daemon:
             scribe=self._scribe,
             spending=self.spending,
             reports=reports,
+            spent=parts.spent,
         )
         self._is_starting = True
         self._desk = Desk(

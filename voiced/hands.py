@@ -30,7 +30,7 @@ from voiced.core.effects import (
     TakeOver,
 )
 from voiced.core.events import SessionReady
-from voiced.core.frames import MICROPHONE_RATE
+from voiced.core.frames import MICROPHONE_RATE, Samples
 from voiced.core.freshness import Freshness
 from voiced.core.profiles import chimes, persona_at_first, session_settings
 from voiced.core.realtime.codec import Dialect
@@ -60,6 +60,7 @@ class Hands:
         scribe: Writes turns down.
         spending: Keeps account.
         reports: Tells other systems.
+        spent: Says in English that the budget is used up, 24 kHz.
 
     """
 
@@ -75,6 +76,7 @@ class Hands:
         scribe: Scribe,
         spending: Spending,
         reports: Reports,
+        spent: Samples,
     ) -> None:
         self._config = config
         self._dialect = dialect
@@ -85,6 +87,7 @@ class Hands:
         self._scribe = scribe
         self._spending = spending
         self._reports = reports
+        self._spent = spent
         self._is_open = False
         self._is_told = False
         self._opening = OpenSession(0, "default")
@@ -137,7 +140,7 @@ class Hands:
             return
         sound = chime("error" if kind == "budget" else kind)
         if kind == "budget" and self._config.profiles[self._profile].language in {"en", ""}:
-            sound = np.concatenate((sound, self._spending.sentence))
+            sound = np.concatenate((sound, self._spent))
         self._speaker.chime(sound)
 
     def session_is_ready(self, ready: SessionReady, opened: float) -> None:

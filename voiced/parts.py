@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from voiced.config import Config
+from voiced.core.frames import Samples
 from voiced.ports import (
     Clips,
     Clock,
@@ -44,6 +45,8 @@ class Parts:
     clock: Clock
     means: Means
     """Ledger and prices."""
+    spent: Samples
+    """Says in English that the budget is used up, 24 kHz."""
     media: Media
     """Sound files for announcements."""
     reread: Callable[[], Config] | None = None

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, tzinfo
 from voiced.config import Config
 from voiced.core import ledger
 from voiced.core.events import Event, SessionLost
-from voiced.core.frames import MICROPHONE_RATE, Samples
+from voiced.core.frames import MICROPHONE_RATE
 from voiced.core.ledger import Caps, Entry
 from voiced.core.mqtt import payloads
 from voiced.core.prices import NANO, Prices, seconds_of, transcript_tokens
@@ -49,8 +49,6 @@ class Means:
     """Whose days and months count."""
     since_boot: Clock
     """Seconds by a clock that nobody can set, and that does not stop when the machine sleeps."""
-    sentence: Samples
-    """Says that the budget is used up, 24 kHz."""
 
 
 class Spending:
@@ -72,8 +70,6 @@ class Spending:
         self._prices = means.prices
         self._zone = means.zone
         self._since_boot = means.since_boot
-        self.sentence = means.sentence
-        """Says that the budget is used up, 24 kHz."""
         self._reports = reports
         self._clock = clock
         self._uplink = uplink

@@ -119,9 +119,7 @@ class Life:
         reports = Reports(broker=Diary(), config=config, machine=lambda: Load(1.0, 1.0, None), today=lambda: self.now)
         self.spending = Spending(
             config=config,
-            means=Means(
-                ledger=self.ledger, prices=PRICES, zone=ZONE, since_boot=self._asleep, sentence=np.zeros(0, np.int16)
-            ),
+            means=Means(ledger=self.ledger, prices=PRICES, zone=ZONE, since_boot=self._asleep),
             reports=reports,
             clock=lambda: self.ticks,
             uplink=Uplink(),
