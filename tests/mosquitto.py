@@ -16,8 +16,9 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from tests.waiting import eventually
 from voiced.config import MqttConfig
-from voiced.core import mqtt
-from voiced.core.mqtt import RefusedCommandError, Topics
+from voiced.core.mqtt import commands, parsing, payloads
+from voiced.core.mqtt.commands import RefusedCommandError
+from voiced.core.mqtt.topics import Topics
 from voiced.edge.broker import MqttBroker
 
 KITCHEN = Topics("voiced", "kitchen")
@@ -207,18 +208,18 @@ async def connected(broker: MqttBroker) -> None:
 
 
 @asynccontextmanager
-async def obeyed(broker: MqttBroker, result: dict[str, Any] | None = None) -> AsyncIterator[list[mqtt.Command]]:
+async def obeyed(broker: MqttBroker, result: dict[str, Any] | None = None) -> AsyncIterator[list[commands.Command]]:
     """Read and answer every command, as the daemon would."""
-    done: list[mqtt.Command] = []
+    done: list[commands.Command] = []
 
-    def obey(message: mqtt.Message) -> None:
+    def obey(message: commands.Message) -> None:
         try:
-            command = mqtt.parse(message, KITCHEN)
+            command = parsing.parse(message, KITCHEN)
         except RefusedCommandError as exc:
-            answer, reply = mqtt.failed(None, exc, mqtt.moment(0)), exc.reply
+            answer, reply = commands.failed(None, exc, payloads.moment(0)), exc.reply
         else:
             done.append(command)
-            answer, reply = mqtt.succeeded(command, mqtt.moment(0), result or {"done": True}), command.reply
+            answer, reply = commands.succeeded(command, payloads.moment(0), result or {"done": True}), command.reply
         broker.answer(reply.topic, answer.json_text(), reply.correlation)
 
     async with asyncio.TaskGroup() as tasks:

@@ -9,8 +9,8 @@ import pytest
 from tests.mosquitto import AVAILABILITY, DISCOVERY, Door, Neighbour, connected, make_broker, obeyed
 from tests.waiting import eventually
 from voiced import ports
-from voiced.core import mqtt
-from voiced.core.mqtt import Message
+from voiced.core.mqtt import commands
+from voiced.core.mqtt.commands import Message
 from voiced.core.mqtt.topics import SELF_TEST
 from voiced.core.outgoing import EVENT_AGE_S, EVENTS_KEPT, WINDOW
 from voiced.edge.mosquitto import Mosquitto
@@ -56,7 +56,7 @@ async def test_it_says_online_last_and_offline_when_it_leaves(mosquitto: Mosquit
 DAEMON = """
 import asyncio, sys
 from voiced.config import MqttConfig
-from voiced.core.mqtt import Topics
+from voiced.core.mqtt.topics import Topics
 from voiced.edge.broker import MqttBroker
 
 async def main():
@@ -134,7 +134,7 @@ async def test_a_short_loss_is_not_seen_and_loses_no_command(mosquitto: Mosquitt
         broker.keep("wake", "new")
         door.open()
         await eventually(lambda: done, "the command waited in the session")
-        assert isinstance(done[0], mqtt.Say)
+        assert isinstance(done[0], commands.Say)
         await connected(broker)
         await eventually(lambda: len(neighbour.on(AVAILABILITY)) == 2, "all is published again")
         assert set(neighbour.on(AVAILABILITY)) == {"online"}
@@ -287,7 +287,7 @@ async def test_a_retained_command_is_ignored(mosquitto: Mosquitto, caplog: pytes
                 await connected(broker)
                 await neighbour.send("voiced/kitchen/command/ping", "")
                 await eventually(done.copy, "the command that is not retained")
-                assert [type(command) for command in done] == [mqtt.Ping]
+                assert [type(command) for command in done] == [commands.Ping]
     assert "ignored a retained command on voiced/kitchen/command/listen" in caplog.text
 
 
@@ -313,7 +313,7 @@ async def test_hostile_payloads_are_answered_and_survived(mosquitto: Mosquitto) 
         answers = [json.loads(answer) for answer in neighbour.on("voiced/kitchen/response")]
         assert [answer["ok"] for answer in answers] == [False] * len(hostile) + [True]
         assert all(len(answer["error"]["message"]) < 1000 for answer in answers[:-1])
-        assert [type(command) for command in done] == [mqtt.Ping]
+        assert [type(command) for command in done] == [commands.Ping]
 
 
 async def test_a_flood_of_commands_is_bounded(mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture) -> None:

@@ -21,7 +21,7 @@ from tests.mosquitto import (
 )
 from tests.waiting import eventually
 from voiced.config import MqttConfig
-from voiced.core.mqtt import Topics
+from voiced.core.mqtt.topics import Topics
 from voiced.edge import brokerlogin, mosquitto
 from voiced.edge.broker import MqttBroker
 from voiced.edge.mosquitto import Mosquitto

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voiced.core import mqtt
 from voiced.core.discovery import COMPONENTS, Device, announcement
-from voiced.core.mqtt import Topics
+from voiced.core.mqtt import commands, parsing, topics
+from voiced.core.mqtt.topics import Topics
 
 GOLDEN = Path(__file__).with_name("discovery.golden.json")
 KITCHEN = Device(
@@ -114,7 +114,7 @@ def test_home_assistant_takes_the_whole_device(device: Device) -> None:
     assert message["device"]["name"]
     assert message["device"].get("suggested_area", "x")
     assert all(re.fullmatch(r"[a-zA-Z0-9_-]+", name) for name in message["components"])
-    own = {device.topics.own(topic.name) for topic in mqtt.TABLE}
+    own = {device.topics.own(topic.name) for topic in topics.TABLE}
     unique = set()
     for component in message["components"].values():
         if component["platform"] == "device_automation":
@@ -148,7 +148,7 @@ def test_each_entity_follows_the_rules_of_its_platform(name: str) -> None:
 
 
 def test_topics_are_those_of_the_table() -> None:
-    published = {f"voiced/kitchen/{topic.name}": topic for topic in mqtt.TABLE if topic.direction == "out"}
+    published = {f"voiced/kitchen/{topic.name}": topic for topic in topics.TABLE if topic.direction == "out"}
     for entity in entities(told()).values():
         if "state_topic" in entity:
             assert published[entity["state_topic"]].retain is (entity["platform"] != "event")
@@ -156,21 +156,21 @@ def test_topics_are_those_of_the_table() -> None:
             highest = str(entity.get("max", "")).encode()
             choice = str(entity.get("options", ["hello"])[-1]).encode()
             payload = {"number": highest, "switch": b"ON", "button": b"PRESS"}.get(entity["platform"], choice)
-            mqtt.parse(mqtt.Message(entity["command_topic"], payload), KITCHEN.topics)
+            parsing.parse(commands.Message(entity["command_topic"], payload), KITCHEN.topics)
     triggers = [c for c in told()["components"].values() if c["platform"] == "device_automation"]
     assert all(not published[trigger["topic"]].retain for trigger in triggers)
 
 
 def test_options_and_event_types_are_what_is_published() -> None:
     found = entities(told())
-    schemas = mqtt.schemas()
+    schemas = topics.schemas()
     assert found["state"]["options"] == schemas["state"]["properties"]["state"]["enum"]
     for name in ("wake", "turn", "session"):
         assert found[name]["event_types"] == schemas[f"event/{name}"]["properties"]["event_type"]["enum"]
 
 
 def test_templates_read_keys_that_are_published() -> None:
-    schemas = mqtt.schemas()
+    schemas = topics.schemas()
     for entity in entities(told()).values():
         if "state_topic" not in entity:
             continue

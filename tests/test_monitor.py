@@ -14,8 +14,9 @@ from tests.stories import QUICK, at_home
 from tests.waiting import eventually
 from voiced import mqttcommands
 from voiced.config import Config, DeviceConfig
-from voiced.core import monitorview, mqtt
+from voiced.core import monitorview
 from voiced.core.frames import FRAME, Frame
+from voiced.core.mqtt import commands
 from voiced.edge.mosquitto import Mosquitto
 from voiced.gauge import EVERY, Gauge
 from voiced.ports import Load
@@ -89,7 +90,7 @@ async def test_a_daemon_is_shown_live(mosquitto: Mosquitto) -> None:
             await eventually(lambda: neighbour.last(KITCHEN.own("availability")), "it is there")
         watching = asyncio.create_task(asyncio.to_thread(watch))
         await eventually(lambda: written, "the first picture")
-        await eventually(lambda: [one for one in done if isinstance(one, mqtt.Watch)], "it is asked to tell")
+        await eventually(lambda: [one for one in done if isinstance(one, commands.Watch)], "it is asked to tell")
         assert broker.shout(KITCHEN.own("ears"), json.dumps(HEARD))
         await watching
     assert "online  listening" in written[0]

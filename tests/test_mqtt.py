@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from voiced.core import mqtt
-from voiced.core.mqtt import (
+from voiced.core.mqtt import actions, commands, passing, payloads, topics, updating
+from voiced.core.mqtt.commands import (
     Announce,
     Ask,
     End,
@@ -31,10 +31,9 @@ from voiced.core.mqtt import (
     Say,
     SetSettings,
     Stop,
-    Topics,
-    actions,
-    parse,
 )
+from voiced.core.mqtt.parsing import parse
+from voiced.core.mqtt.topics import Topics
 from voiced.errors import CommandError
 from voiced.mqttcommands import SCHEMA
 
@@ -43,7 +42,7 @@ OURS = Reply("voiced/kitchen/response")
 NOON = datetime(2026, 11, 20, 12, 0, 0, 123_900, tzinfo=UTC)
 VALIDATORS = {
     name: jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
-    for name, schema in mqtt.schemas().items()
+    for name, schema in topics.schemas().items()
 }
 
 # Written down from the contract, not from the code.
@@ -77,16 +76,16 @@ KEYS = {
 RETAINED = {"availability", "state", "settings", "wake", "turn", "usage", "health", "info", "update"}
 
 TIMES = st.integers(10**6, 32 * 10**12).map(
-    lambda ms: mqtt.moment(ms / 1000).astimezone(timezone(timedelta(hours=ms % 25 - 12)))
+    lambda ms: payloads.moment(ms / 1000).astimezone(timezone(timedelta(hours=ms % 25 - 12)))
 )
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 
 
-def schema_of(model: type[mqtt.Payload]) -> str:
-    return next(topic.name for topic in mqtt.TABLE if topic.payload is model)
+def schema_of(model: type[payloads.Payload]) -> str:
+    return next(topic.name for topic in topics.TABLE if topic.payload is model)
 
 
-def sent(payload: mqtt.Payload) -> Any:
+def sent(payload: payloads.Payload) -> Any:
     """Return what a reader gets, after checking it against the published schema and the contract's keys."""
     text = payload.json_text()
     value = json.loads(text)
@@ -97,8 +96,8 @@ def sent(payload: mqtt.Payload) -> Any:
     return value
 
 
-def make_turn(**changes: Any) -> mqtt.Turn:
-    turn = mqtt.Turn(
+def make_turn(**changes: Any) -> payloads.Turn:
+    turn = payloads.Turn(
         id="sess_1-2",
         turn=2,
         session="sess_1",
@@ -106,11 +105,11 @@ def make_turn(**changes: Any) -> mqtt.Turn:
         source="wake_word",
         wake_word="hey_jarvis",
         outcome="finished",
-        user=mqtt.User(text="What time is it?", language="en", duration_ms=1200),
-        assistant=mqtt.Assistant(text="Noon.", duration_ms=700),
-        latency_ms=mqtt.Latency(wake_to_listen=80, end_of_speech_to_first_audio=450, total=3000),
-        tools=(mqtt.ToolCall(name="clock", ok=True, duration_ms=3),),
-        usage=mqtt.TokenCount(input=100, output=20, cached=64, audio_input=80, audio_output=15),
+        user=payloads.User(text="What time is it?", language="en", duration_ms=1200),
+        assistant=payloads.Assistant(text="Noon.", duration_ms=700),
+        latency_ms=payloads.Latency(wake_to_listen=80, end_of_speech_to_first_audio=450, total=3000),
+        tools=(payloads.ToolCall(name="clock", ok=True, duration_ms=3),),
+        usage=payloads.TokenCount(input=100, output=20, cached=64, audio_input=80, audio_output=15),
         cost=0.0123,
     )
     return turn.model_copy(update=changes)
@@ -131,7 +130,7 @@ def test_every_state_fits_its_schema(
 ) -> None:
     follow_up, muted, wake_enabled = flags
     value = sent(
-        mqtt.State(
+        payloads.State(
             state=state,
             since=since,
             session=session,
@@ -154,11 +153,11 @@ def test_every_turn_fits_its_schema_live_and_retained(
     said: str, answered: str, number: int, cost: float | None, time: datetime
 ) -> None:
     turn = make_turn(
-        time=time, turn=number, cost=cost, user=mqtt.User(text=said), assistant=mqtt.Assistant(text=answered)
+        time=time, turn=number, cost=cost, user=payloads.User(text=said), assistant=payloads.Assistant(text=answered)
     )
     for mode, retained, live in (("retained", True, True), ("live", False, True), ("off", False, False)):
         kept, told = turn.as_published(mode)  # type: ignore[arg-type] # a str from a table of three modes
-        for shown, payload in ((retained, sent(kept)), (live, sent(mqtt.TurnEvent.ended(told)))):
+        for shown, payload in ((retained, sent(kept)), (live, sent(payloads.TurnEvent.ended(told)))):
             assert payload["user"]["text"] == (said if shown else None)
             assert payload["assistant"]["text"] == (answered if shown else None)
             assert payload["turn"] == number
@@ -169,33 +168,33 @@ def test_every_turn_fits_its_schema_live_and_retained(
     [("finished", "finished"), ("interrupted", "interrupted"), ("failed", "failed"), ("timeout", "failed")],
 )
 def test_a_turn_ends_with_the_event_of_its_outcome(outcome: str, event: str) -> None:
-    value = sent(mqtt.TurnEvent.ended(make_turn(outcome=outcome)))
+    value = sent(payloads.TurnEvent.ended(make_turn(outcome=outcome)))
     assert (value["event_type"], value["outcome"]) == (event, outcome)
     assert value["usage"] == {"input": 100, "output": 20, "cached": 64, "audio_input": 80, "audio_output": 15}
 
 
 SAMPLES = [
-    mqtt.ToolEvent(event_type="called", time=NOON, turn=1, name="end_conversation", arguments="{}"),
-    mqtt.Transcript(turn=1, session="sess_1", role="user", text="What", final=False, seq=0),
-    mqtt.Hearing(time=NOON, level_db=-42.5, gate=True, scores={"hey_jarvis": 0.12}),
-    mqtt.LogLine(time=NOON, level="info", logger="voiced.app", message="Woken: Idle -> Connecting"),
-    mqtt.Settings(
+    passing.ToolEvent(event_type="called", time=NOON, turn=1, name="end_conversation", arguments="{}"),
+    passing.Transcript(turn=1, session="sess_1", role="user", text="What", final=False, seq=0),
+    passing.Hearing(time=NOON, level_db=-42.5, gate=True, scores={"hey_jarvis": 0.12}),
+    passing.LogLine(time=NOON, level="info", logger="voiced.app", message="Woken: Idle -> Connecting"),
+    payloads.Settings(
         mute=False, volume=60, wake_sensitivity=0.5, wake_word="hey_jarvis", persona="default", voice="marin"
     ),
-    mqtt.Wake(time=NOON, wake_word="hey_jarvis", score=0.93, threshold=0.5),
+    payloads.Wake(time=NOON, wake_word="hey_jarvis", score=0.93, threshold=0.5),
     make_turn(),
-    make_turn(outcome="failed", error=mqtt.Cause(code="refused", message="The service said no.")),
-    mqtt.Usage(
+    make_turn(outcome="failed", error=payloads.Cause(code="refused", message="The service said no.")),
+    payloads.Usage(
         since=NOON,
         turns=3,
         sessions=2,
-        tokens=mqtt.TokenSums(total=900, input=600, output=300, cached=64, audio_input=400, audio_output=250),
-        cost=mqtt.Spent(today=0.02, total=1.5, day_start=NOON, limit_day=1.0),
+        tokens=payloads.TokenSums(total=900, input=600, output=300, cached=64, audio_input=400, audio_output=250),
+        cost=payloads.Spent(today=0.02, total=1.5, day_start=NOON, limit_day=1.0),
         uploaded_s=12.5,
     ),
-    mqtt.Health(
+    payloads.Health(
         time=NOON,
-        problems=(mqtt.Problem(code="broker", message="It is away.", since=NOON),),
+        problems=(payloads.Problem(code="broker", message="It is away.", since=NOON),),
         cloud="down",
         microphone="silent",
         speaker="missing",
@@ -204,14 +203,14 @@ SAMPLES = [
         rss_mb=88.5,
         cpu_percent=4.2,
         cpu_temperature=51.0,
-        mqtt=mqtt.BrokerHealth(reconnects=1, dropped_events=2),
-        last_error=mqtt.LastError(code="x", message="y", time=NOON),
-        wake=mqtt.WakeCount(detected=7, near_misses=3, vetoed=1, rejected=2),
-        echo=mqtt.EchoHealth(mode="full-duplex", by="canceller", why="It is good.", attenuation_db=23.5),
+        mqtt=payloads.BrokerHealth(reconnects=1, dropped_events=2),
+        last_error=payloads.LastError(code="x", message="y", time=NOON),
+        wake=payloads.WakeCount(detected=7, near_misses=3, vetoed=1, rejected=2),
+        echo=payloads.EchoHealth(mode="full-duplex", by="canceller", why="It is good.", attenuation_db=23.5),
     ),
-    mqtt.Health(time=NOON, cloud="ok", microphone="ok", speaker="ok", rss_mb=0, cpu_percent=0),
-    mqtt.Info(
-        contract=mqtt.CONTRACT,
+    payloads.Health(time=NOON, cloud="ok", microphone="ok", speaker="ok", rss_mb=0, cpu_percent=0),
+    payloads.Info(
+        contract=topics.CONTRACT,
         id="kitchen",
         version="0.1.0",
         started=NOON,
@@ -222,50 +221,52 @@ SAMPLES = [
         base_topic="voiced",
         wake_words=("hey_jarvis",),
     ),
-    mqtt.Update(installed_version="0.1.0", latest_version="0.2.0", title="voiced", release_url="https://v.example/2"),
-    mqtt.WakeEvent(event_type="detected", time=NOON, wake_word="hey_jarvis", score=0.9),
-    mqtt.WakeEvent(event_type="detected", time=NOON, source="mqtt"),
-    mqtt.WakeEvent(event_type="near_miss", time=NOON, wake_word="alexa", score=0.3, threshold=0.5),
-    mqtt.WakeEvent(event_type="rejected", time=NOON, wake_word="alexa", score=0.9, threshold=0.5, reason="voice"),
-    mqtt.WakeEvent(event_type="detected", time=NOON, wake_word="hush", score=0.9, threshold=0.5, action="stop"),
-    mqtt.SessionEvent(event_type="ended", time=NOON, session="sess_1", reason="no_speech", turns=2),
-    mqtt.TurnEvent(event_type="started", id="sess_1-1", turn=1, session="sess_1", time=NOON, source="wake_word"),
-    mqtt.ErrorEvent(event_type="error", time=NOON, code="refused", message="The service said no."),
-    mqtt.passing.HouseClaim(unit="kitchen", word="hey_jarvis", quality=0.9),
-    mqtt.passing.HouseSpeaking(unit="kitchen", speaking=True),
-    mqtt.failed(None, CommandError("No.", code="busy"), NOON),
-    mqtt.succeeded(Ping(OURS), NOON, {"version": "0.1.0"}),
+    updating.Update(
+        installed_version="0.1.0", latest_version="0.2.0", title="voiced", release_url="https://v.example/2"
+    ),
+    payloads.WakeEvent(event_type="detected", time=NOON, wake_word="hey_jarvis", score=0.9),
+    payloads.WakeEvent(event_type="detected", time=NOON, source="mqtt"),
+    payloads.WakeEvent(event_type="near_miss", time=NOON, wake_word="alexa", score=0.3, threshold=0.5),
+    payloads.WakeEvent(event_type="rejected", time=NOON, wake_word="alexa", score=0.9, threshold=0.5, reason="voice"),
+    payloads.WakeEvent(event_type="detected", time=NOON, wake_word="hush", score=0.9, threshold=0.5, action="stop"),
+    payloads.SessionEvent(event_type="ended", time=NOON, session="sess_1", reason="no_speech", turns=2),
+    payloads.TurnEvent(event_type="started", id="sess_1-1", turn=1, session="sess_1", time=NOON, source="wake_word"),
+    payloads.ErrorEvent(event_type="error", time=NOON, code="refused", message="The service said no."),
+    passing.HouseClaim(unit="kitchen", word="hey_jarvis", quality=0.9),
+    passing.HouseSpeaking(unit="kitchen", speaking=True),
+    commands.failed(None, CommandError("No.", code="busy"), NOON),
+    commands.succeeded(Ping(OURS), NOON, {"version": "0.1.0"}),
 ]
 
 
 @pytest.mark.parametrize("payload", SAMPLES, ids=lambda payload: type(payload).__name__)
-def test_payloads_have_the_keys_of_the_contract(payload: mqtt.Payload) -> None:
+def test_payloads_have_the_keys_of_the_contract(payload: payloads.Payload) -> None:
     sent(payload)
     assert type(payload).model_validate_json(payload.json_text()[:-1] + ',"new_in_2030":1}') is not None
 
 
 def test_samples_cover_every_payload() -> None:
-    assert {schema_of(type(payload)) for payload in SAMPLES} | {"state"} == set(KEYS) == set(mqtt.schemas())
+    assert {schema_of(type(payload)) for payload in SAMPLES} | {"state"} == set(KEYS) == set(topics.schemas())
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf])
 def test_what_json_cannot_say_is_refused(number: float) -> None:
     with pytest.raises(ValidationError):
-        mqtt.Health(time=NOON, cloud="ok", microphone="ok", speaker="ok", rss_mb=number, cpu_percent=0)
+        payloads.Health(time=NOON, cloud="ok", microphone="ok", speaker="ok", rss_mb=number, cpu_percent=0)
 
 
 def test_a_time_without_zone_is_refused() -> None:
     with pytest.raises(ValidationError):
-        mqtt.Wake(time=datetime(2026, 1, 1), wake_word="x", score=1, threshold=0.5)  # noqa: DTZ001 - the fault tested
-    assert mqtt.moment(0).isoformat() == "1970-01-01T00:00:00+00:00"
+        payloads.Wake(time=datetime(2026, 1, 1), wake_word="x", score=1, threshold=0.5)  # noqa: DTZ001 - the fault tested
+    assert payloads.moment(0).isoformat() == "1970-01-01T00:00:00+00:00"
 
 
 # --- topics ---
 
 
 def test_retained_are_states_and_nothing_else() -> None:
-    assert {topic.name for topic in mqtt.TABLE if topic.retain} == RETAINED
-    assert {topic.name for topic in mqtt.TABLE if topic.qos == 0} == {
+    assert {topic.name for topic in topics.TABLE if topic.retain} == RETAINED
+    assert {topic.name for topic in topics.TABLE if topic.qos == 0} == {
         "house/+/claim",
         "house/+/speaking",
         "transcript",
@@ -287,8 +288,8 @@ def test_subscriptions_are_commands_only() -> None:
 
 
 def test_reference_names_every_topic() -> None:
-    lines = mqtt.reference().splitlines()
-    assert len(lines) == 2 + len(mqtt.TABLE)
+    lines = topics.reference().splitlines()
+    assert len(lines) == 2 + len(topics.TABLE)
     assert "| `<base>/<id>/state` | out | State: what it is doing | yes | 1 |" in lines
     assert all(line.count("|") == 6 for line in lines)
 
@@ -304,7 +305,7 @@ def test_discovery_and_birth_follow_the_prefix() -> None:
 
 def test_the_contract_is_shipped() -> None:
     """With VOICED_GOLDEN=write set, writes the file instead. A change that breaks readers needs another CONTRACT."""
-    text = json.dumps(mqtt.contract(), indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(topics.contract(), indent=1, ensure_ascii=False) + "\n"
     if os.environ.get("VOICED_GOLDEN") == "write":
         SCHEMA.write_text(text, encoding="utf-8")
     assert SCHEMA.read_text(encoding="utf-8") == text
@@ -312,11 +313,11 @@ def test_the_contract_is_shipped() -> None:
 
 def test_the_readme_has_the_reference() -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    assert mqtt.reference() in readme
+    assert topics.reference() in readme
     assert actions.reference() in readme
 
 
-COMMANDS = mqtt.contract()["commands"]
+COMMANDS = topics.contract()["commands"]
 
 
 def test_each_command_has_a_schema() -> None:
@@ -401,18 +402,18 @@ def valid(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
         ("command/say", "5", Say(OURS, "5")),
         ("command/say", '"quoted"', Say(OURS, '"quoted"')),
         ("command/say", '{"text": "hi", "interrupt": true}', Say(OURS, "hi", interrupt=True)),
-        ("command/announce", "Dinner!", mqtt.Announce(OURS, "Dinner!")),
+        ("command/announce", "Dinner!", commands.Announce(OURS, "Dinner!")),
         (
             "command/announce",
             '{"text": "Who is hungry?", "listen_after": true}',
-            mqtt.Announce(OURS, "Who is hungry?", listen_after=True),
+            commands.Announce(OURS, "Who is hungry?", listen_after=True),
         ),
         (
             "command/announce",
             '{"text": "Fire!", "chime": "OFF", "priority": "high", "interrupt": true}',
-            mqtt.Announce(OURS, "Fire!", chime=False, urgent=True, interrupt=True),
+            commands.Announce(OURS, "Fire!", chime=False, urgent=True, interrupt=True),
         ),
-        ("command/cancel_announcements", "PRESS", mqtt.CancelAnnouncements(OURS)),
+        ("command/cancel_announcements", "PRESS", commands.CancelAnnouncements(OURS)),
         ("command/ask", "what?", Ask(OURS, "what?")),
         (
             "command/ask",
@@ -442,7 +443,7 @@ def valid(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
         ("get", '{"topics": ["state", "turn", "state"]}', Get(OURS, ("state", "turn"))),
     ],
 )
-def test_commands_are_understood(topic: str, payload: str, command: mqtt.Command) -> None:
+def test_commands_are_understood(topic: str, payload: str, command: commands.Command) -> None:
     assert parse(Message(f"voiced/kitchen/{topic}", payload.encode()), KITCHEN) == command
     if topic.startswith(("command/", "set/")):
         assert parse(Message(f"voiced/all/{topic}", payload.encode()), KITCHEN) == command
@@ -527,7 +528,7 @@ def test_bad_commands_are_refused_with_a_remedy(topic: str, payload: str, code: 
 def test_an_unknown_key_is_ignored_and_named_in_the_answer() -> None:
     command = parse(Message("voiced/kitchen/command/say", b'{"text": "hi", "pitch": "x", "id": "9"}'), KITCHEN)
     assert command == Say(Reply(OURS.topic, None, "9", ("pitch",)), "hi")
-    assert sent(mqtt.succeeded(command, NOON)) == {
+    assert sent(commands.succeeded(command, NOON)) == {
         "id": "9",
         "action": "say",
         "ok": True,
@@ -542,10 +543,12 @@ def test_the_answer_goes_where_it_is_wanted() -> None:
     with pytest.raises(RefusedCommandError) as refused:
         parse(message, KITCHEN)
     assert refused.value.reply == Reply("app/answers", b"\x00\xff", "9")
-    answer = sent(mqtt.failed(None, refused.value, NOON))
+    answer = sent(commands.failed(None, refused.value, NOON))
     assert (answer["id"], answer["action"], answer["ok"]) == ("9", "fly", False)
     assert answer["error"]["code"] == "unknown_action"
-    busy = sent(mqtt.failed(Say(Reply("x", None, "3"), "hi"), CommandError("A turn is running.", code="busy"), NOON))
+    busy = sent(
+        commands.failed(Say(Reply("x", None, "3"), "hi"), CommandError("A turn is running.", code="busy"), NOON)
+    )
     assert (busy["id"], busy["action"], busy["error"]) == (
         "3",
         "say",
@@ -568,7 +571,7 @@ def test_an_answer_below_our_own_response_topic_is_fine() -> None:
 
 
 def test_settings_are_applied() -> None:
-    before = mqtt.Settings(mute=True, volume=60, wake_sensitivity=0.5, wake_word="w", persona="p", voice="v")
+    before = payloads.Settings(mute=True, volume=60, wake_sensitivity=0.5, wake_word="w", persona="p", voice="v")
     after = SetSettings(OURS, mute="toggle", volume=10).applied(before)
     assert after == before.model_copy(update={"mute": False, "volume": 10})
     assert SetSettings(OURS, mute=True).applied(before) == before
@@ -615,12 +618,12 @@ def test_any_bytes_give_a_command_or_a_refusal_that_can_be_answered(
         command = parse(message, KITCHEN)
     except RefusedCommandError as refused:
         reply = refused.reply
-        answer = sent(mqtt.failed(None, refused, NOON))
+        answer = sent(commands.failed(None, refused, NOON))
         assert answer["error"]["message"]
         assert len(answer["error"]["message"]) < 1000
     else:
         reply = command.reply
-        answer = sent(mqtt.succeeded(command, NOON))
+        answer = sent(commands.succeeded(command, NOON))
         if isinstance(command, SetSettings):
             assert command.named
             assert command.wake_sensitivity is None or 0 <= command.wake_sensitivity <= 1

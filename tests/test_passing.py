@@ -15,7 +15,7 @@ from tests.mosquitto import config as mqtt_config
 from tests.stories import QUICK, at_home, config_for_tests, told
 from tests.waiting import eventually
 from voiced.config import Config, DeviceConfig, MqttConfig
-from voiced.core.mqtt import moment
+from voiced.core.mqtt.payloads import moment
 from voiced.core.realtime import events as wire
 from voiced.core.turns import Draft, TurnBook
 from voiced.edge.logtap import MOST, LogTap

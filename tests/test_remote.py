@@ -22,7 +22,7 @@ from tests.mosquitto import (
 from tests.waiting import eventually
 from voiced import cli, mqttcommands
 from voiced.config import Config, DeviceConfig
-from voiced.core import mqtt
+from voiced.core.mqtt import commands
 from voiced.core.sentences import Answer
 from voiced.edge import remote
 from voiced.edge.mosquitto import Mosquitto
@@ -53,9 +53,9 @@ async def test_a_daemon_is_controlled(mosquitto: Mosquitto) -> None:
 
         assert await asyncio.to_thread(control) == {"availability": "online", "state": {"state": "idle"}}
         say, change = done
-        assert isinstance(say, mqtt.Say)
+        assert isinstance(say, commands.Say)
         assert (say.text, say.interrupt, say.reply.correlation) == ("Grüße", True, (say.reply.id or "").encode())
-        assert isinstance(change, mqtt.SetSettings)
+        assert isinstance(change, commands.SetSettings)
         assert (change.mute, change.volume) == ("toggle", 5)
 
 
@@ -165,7 +165,7 @@ async def test_turns_are_shown_and_drawn(mosquitto: Mosquitto, tmp_path: Path) -
         assert json.loads(await asyncio.to_thread(show, as_json=True, page=page))[0]["id"] == "s-1"
         with pytest.raises(VoicedError, match="cannot be written"):
             await asyncio.to_thread(show, as_json=True, page=tmp_path)
-    assert [command.last for command in done if isinstance(command, mqtt.Turns)] == [5, 5, 5]
+    assert [command.last for command in done if isinstance(command, commands.Turns)] == [5, 5, 5]
     assert "Turns of Kitchen" in page.read_text(encoding="utf-8")
     assert "&lt;Because&gt;" in page.read_text(encoding="utf-8")
 

@@ -22,7 +22,8 @@ from tests.test_whole import ROOM, in_a_room
 from tests.waiting import eventually
 from voiced.config import MqttConfig
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE
-from voiced.core.mqtt import TABLE, Message, Topics
+from voiced.core.mqtt.commands import Message
+from voiced.core.mqtt.topics import TABLE, Topics
 from voiced.edge.broker import MqttBroker
 from voiced.edge.mosquitto import Mosquitto
 from voiced.simulator import Scenario, Turn

@@ -22,7 +22,7 @@ from voiced import __version__, updates
 from voiced.check import update as check
 from voiced.check.findings import Visit
 from voiced.config import Config, MqttConfig, UpdateConfig
-from voiced.core.mqtt import Topics
+from voiced.core.mqtt.topics import Topics
 from voiced.core.mqtt.updating import Update
 from voiced.core.releases import Release, newest, update
 from voiced.edge import download

@@ -35,8 +35,7 @@ from tests.mosquitto import connected
 from tests.stories import config_for_tests
 from tests.waiting import eventually
 from voiced.config import Config, DeviceConfig, HouseConfig, MqttConfig
-from voiced.core import mqtt
-from voiced.core.mqtt import payloads
+from voiced.core.mqtt import commands, parsing, payloads
 from voiced.core.mqtt.topics import Topics
 from voiced.core.settings import configured
 from voiced.core.states import Idle, Listening, Processing, Responding, State, Talk
@@ -207,9 +206,9 @@ class Unit:
     async def obey(self) -> None:
         await self.broker.obey(self._got)
 
-    def _got(self, message: mqtt.Message) -> None:
+    def _got(self, message: commands.Message) -> None:
         if not self.household.got(message):
-            self.reports.obeyed(mqtt.parse(message, Topics.of(self.config)))
+            self.reports.obeyed(parsing.parse(message, Topics.of(self.config)))
 
     @property
     def answers(self) -> bool:

@@ -23,8 +23,8 @@ from paho.mqtt.properties import Properties
 from tests.mosquitto import Neighbour
 from tests.recordings import SOUNDS
 from tests.waiting import eventually
-from voiced.core.mqtt import Topics
 from voiced.core.mqtt.actions import ACTIONS, SETTINGS
+from voiced.core.mqtt.topics import Topics
 from voiced.edge.mosquitto import Mosquitto, free_port
 
 TOPICS = Topics("voiced", "test")

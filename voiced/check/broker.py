@@ -3,7 +3,7 @@
 import time
 
 from voiced.check.findings import Finding, Visit, failed, passed, reason, skipped, warned
-from voiced.core.mqtt import Topics
+from voiced.core.mqtt.topics import Topics
 from voiced.edge.brokervisit import look_for_discovery
 from voiced.edge.remote import RemoteControl
 from voiced.errors import CommandError, ConfigError

@@ -10,12 +10,13 @@ import math
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import Any, Literal, Self
 
 from voiced.config import MqttConfig
-from voiced.core.mqtt import BrokerHealth, Message, Topics
-from voiced.core.mqtt.topics import published
+from voiced.core.mqtt.commands import Message
+from voiced.core.mqtt.payloads import BrokerHealth
+from voiced.core.mqtt.topics import Topics, published
 from voiced.core.outgoing import WINDOW, Bounds, Outgoing, Parcel, Sending
 from voiced.core.rivals import QUICK_S, Rivals
 from voiced.edge import brokerlogin
@@ -199,9 +200,7 @@ class MqttBroker:
         self._start(5)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Say ``offline``, wait at most 2 s for what is on its way, and disconnect."""
         self._mailbox.close()
         self._be_patient_no_more()

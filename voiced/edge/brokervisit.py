@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from voiced.config import MqttConfig
-from voiced.core.mqtt import Message, Topics
+from voiced.core.mqtt.commands import Message
+from voiced.core.mqtt.topics import Topics
 from voiced.edge.paholink import Link
 
 PATIENCE_S = 10.0

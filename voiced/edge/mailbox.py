@@ -7,8 +7,8 @@ import secrets
 from collections.abc import Callable
 
 from voiced.core.discovery import BIRTH_PATIENCE_S
-from voiced.core.mqtt import Message, Topics
-from voiced.core.mqtt.topics import SELF_TEST
+from voiced.core.mqtt.commands import Message
+from voiced.core.mqtt.topics import SELF_TEST, Topics
 
 MOST = 100
 """Commands not yet taken; then the newest are dropped."""

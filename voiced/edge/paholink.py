@@ -19,7 +19,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from voiced.config import MqttConfig
-from voiced.core.mqtt import LARGEST_PAYLOAD, Message
+from voiced.core.mqtt.commands import Message
+from voiced.core.mqtt.parsing import LARGEST_PAYLOAD
 from voiced.edge import brokerlogin
 
 KEEPALIVE_S = 30

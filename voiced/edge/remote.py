@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from voiced.config import MqttConfig
-from voiced.core.mqtt import Message, Topics
-from voiced.core.mqtt.topics import RETAINED
+from voiced.core.mqtt.commands import Message
+from voiced.core.mqtt.topics import RETAINED, Topics
 from voiced.edge import brokerlogin
 from voiced.edge.paholink import Link
 from voiced.errors import CommandError

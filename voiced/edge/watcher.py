@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from voiced.config import MqttConfig
-from voiced.core.mqtt import Message
+from voiced.core.mqtt.commands import Message
 from voiced.edge.paholink import Link
 from voiced.errors import VoicedError
 
