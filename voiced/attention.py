@@ -204,7 +204,7 @@ class Attention:
         self._ears.adjust(words)
 
     def _watch_rising(self) -> None:
-        scores = zip(self._rules, self._ears.scores, strict=False)  # there are no scores before the first sound
+        scores = zip(self._rules, self._ears.scores, strict=True)
         risen = frozenset(rule.word for rule, score in scores if score >= self._rising_at * rule.threshold > 0)
         for word in sorted(risen - self._risen):
             self._tell(self._post, Rising(word))

@@ -40,7 +40,7 @@ class Gauge:
             return
         self._frames += 1
         self._level_db = max(self._level_db, level_db(frame.samples))
-        scores = self.ears.scores or (0.0,) * len(self.words)  # there are none before the first sound
+        scores = self.ears.scores
         self._peaks = [max(pair) for pair in zip(self._peaks or scores, scores, strict=True)]
         if self._frames >= EVERY:
             self.reports.hearing(
