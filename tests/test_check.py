@@ -21,7 +21,7 @@ import trustme
 from tests.mosquitto import Neighbour
 from tests.recordings import noise
 from tests.soundbed import SoundBed, require_pulseaudio
-from voiced.check import SUBJECTS, as_service, echo, microphone
+from voiced.check import SUBJECTS, as_service, bundle, echo, microphone
 from voiced.check import machine as check_machine
 from voiced.check.findings import Finding, Visit
 from voiced.check.sound import Heard
@@ -31,6 +31,7 @@ from voiced.core.soundcheck import Found
 from voiced.edge import machine as edge_machine
 from voiced.edge.knownsecrets import known_secrets
 from voiced.edge.mosquitto import Mosquitto
+from voiced.profileconfig import ProfileConfig
 from voiced.simulator import Refusal, Rules, Simulator
 from voiced.simulator.scenario import Connection, load_scenario
 
@@ -370,6 +371,23 @@ async def test_the_bundle_holds_no_secret_and_no_word_that_was_said(tmp_path: Pa
     for what, planted in PLANTED.items():
         assert planted not in everything, what
         assert planted not in checked.stdout + checked.stderr, what
+
+
+def test_an_archive_is_its_owners_alone_and_tells_nothing_that_was_written_for_the_model(tmp_path: Path) -> None:
+    archive = tmp_path / "support.tar.gz"
+    archive.write_bytes(b"an older one, which everybody could read")
+    archive.chmod(0o644)
+    profile = ProfileConfig(
+        instructions="Call me Odysseus.", transcription_prompt="Ithaca", transcription_keywords=("Telemachus",)
+    )
+    odd = {"LANG": os.fsdecode(b"de_\xff")}
+    bundle.write(archive, Config(profiles={"default": profile}), odd, {}, {})
+    assert archive.stat().st_mode & 0o777 == 0o600
+    with tarfile.open(archive) as opened:
+        texts = {one.name: opened.extractfile(one).read().decode() for one in opened}  # type: ignore[union-attr] # all are files
+    assert "LANG=de_?" in texts["voiced-support/environment.txt"]
+    for word in ("Odysseus", "Ithaca", "Telemachus"):
+        assert word not in "".join(texts.values())
 
 
 def test_secrets_are_found_wherever_they_lie(tmp_path: Path) -> None:

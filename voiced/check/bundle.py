@@ -72,8 +72,9 @@ def write(
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
+            os.fchmod(handle, 0o600)  # an older one may have been everybody's
             for name, text in parts.items():
-                _add(archive, name, redact(text, secrets).encode())
+                _add(archive, name, redact(text, secrets).encode(errors="replace"))
     except OSError as exc:
         raise VoicedError(f"{path} cannot be written: {exc.strerror}; name another file") from exc
 
@@ -82,7 +83,9 @@ def _config(config: Config) -> dict[str, Any]:
     """Return the configuration without what a person wrote for the model, which is nobody's business."""
     shown: dict[str, Any] = config.model_dump(mode="json")
     for profile in shown["profiles"].values():
-        profile["instructions"] = f"({len(profile['instructions'])} letters)"
+        for key in ("instructions", "transcription_prompt"):
+            profile[key] = f"({len(profile[key])} letters)"
+        profile["transcription_keywords"] = f"({len(profile['transcription_keywords'])} words)"
     shown["realtime"]["url"] = shown["realtime"]["url"].partition("?")[0]
     return shown
 
