@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from tests.bench.speech import any_voice, at_level, ordinary, to_samples
-from tests.make_sounds import Speaker
+from tests.make_sounds import Speaker, Voice
 from tests.room import Acoustics, Room
 from voiced.core import conversation as mind
 from voiced.core.echo.control import EchoControl
@@ -22,7 +22,7 @@ from voiced.core.events import Drained, Event, Near, SessionReady, Tick, Woken
 from voiced.core.frames import FRAME, MICROPHONE_RATE, SERVICE_RATE, Frame, Samples
 from voiced.core.nearness import Nearness, role
 from voiced.core.realtime import events as wire
-from voiced.core.states import Idle, Listening, Rules, State, deadline
+from voiced.core.states import Idle, Listening, Processing, Rules, State, deadline
 from voiced.core.turning import rules_changed
 from voiced.core.uplink import Uplink
 from voiced.core.wake import Wake
@@ -44,6 +44,7 @@ SHORT = ("yes", "no", "why", "thank you", "not today", "tell me more")
 
 Way: TypeAlias = Literal["half-duplex", "auto", "device"]
 """The microphone is held back; the echo is taken out here, as far as that works; the device does it."""
+WAYS: tuple[Way, ...] = ("half-duplex", "auto", "device")
 
 
 Span: TypeAlias = tuple[int, int]
@@ -73,6 +74,8 @@ class Life:
     """What of it the service took for speech, committed, and was not made to forget, by item."""
     answers_began: list[int] = field(default_factory=list)
     """Where the microphone was when sound of an answer came to the speaker."""
+    cuts: int = 0
+    """Answers that were cut."""
     paused: bool = False
     judges: bool = True
     """Whether our own evidence is asked; ``False``: whoever the service hears in a window is listened to."""
@@ -236,6 +239,7 @@ class Life:
                 self._sounded = True
                 self.answers_began.append(self.uplink.end)
             case Cut():
+                self.cuts += 1
                 self._playing.clear()
                 self._sounded = self.paused = False
             case Pause():
@@ -322,6 +326,40 @@ def tell(seed: int, way: Way, *, judges: bool = True) -> Told:
     ended = room.position
     life.run(ended + _seconds(TAIL_S))
     return _judged(life, said, ended, below_db)
+
+
+def ask(way: Way, seed: int, more: Literal["nothing", "television", "person"]) -> Life:
+    """Let somebody ask one thing, and somebody say more while the answer is awaited; return when the answer is over.
+
+    Args:
+        way: How the speaker's sound is kept out.
+        seed: Who.
+        more: Who says more: a television that begins just then, 16 dB softer, or the very person, as loud as before.
+
+    """
+    random = np.random.default_rng(seed)
+    speaker = Speaker()
+    person, person_db = any_voice(random), -26.0
+    room = Room(Acoustics(echo_db=-90.0 if way == "device" else -26.0), noise_seed=seed)
+    life = Life(room, _answers(speaker, random), _echo(way))
+    life.run(_seconds(3.0))
+
+    def say(text: str, voice: Voice, level_db: float) -> int:
+        sound = to_samples(at_level(speaker.say(text, voice)[0], level_db))
+        room.say(sound, room.position)
+        return room.position + len(sound)
+
+    life.run(say("hey jarvis", person, person_db) + _seconds(0.25))
+    life.wake()
+    life.run(say(ordinary(random), person, person_db))
+    assert _until(life, lambda life: isinstance(life.state, Processing))
+    if more == "person":
+        say(ordinary(random), person, person_db)
+    elif more == "television":
+        say(f"{ordinary(random)}, {ordinary(random)}", any_voice(random), person_db - 16.0)
+    assert _until(life, lambda life: life.sounds)
+    assert _until(life, lambda life: isinstance(life.state, Listening | Idle))
+    return life
 
 
 def _echo(way: Way) -> EchoControl | Open:

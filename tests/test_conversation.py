@@ -17,6 +17,7 @@ from voiced.core.effects import (
     Deafen,
     Effect,
     EndTurn,
+    GoOn,
     Hear,
     OpenSession,
     Pause,
@@ -156,8 +157,53 @@ def test_a_gap_in_the_answer_is_not_its_end() -> None:
     assert isinstance(story.at(), Finishing)
 
 
-def test_speech_from_just_before_the_answer_takes_the_turn_back() -> None:
+def thinking(rules: Rules = RULES) -> Story:
+    """Somebody has asked, and the answer has begun without a sound."""
+    story = Story(rules=rules)
+    story.tell(WAKE, SessionReady(), wire.SpeechStarted("u1", 0), wire.SpeechStopped("u1", 900))
+    story.tell(wire.InputCommitted("u1"), wire.ResponseStarted("r1"), Near("none"))
+    return story
+
+
+@pytest.mark.parametrize("rules", [RULES, Rules(full_duplex=True)])
+def test_a_television_that_begins_while_an_answer_is_awaited_leaves_it_alone(rules: Rules) -> None:
+    story = thinking(rules)
+    assert story.tell(STARTED, Near("enough", 90_000, sure=False)) == []
+    assert isinstance(story.at(), Processing)
+    story.tell(audio())
+    assert isinstance(story.at(), Responding)
+    story.tell(STOPPED)
+    assert story.tell(wire.InputCommitted("u2"), ANSWER_REFUSED) == [Send(wire.DeleteItem("u2"))]
+    assert story.tell(wire.ResponseDone("r1", "completed"), Near("none"), Drained())[0] == EndTurn(1, "finished")
+    listening = story.at()
+    assert isinstance(listening, Listening)
+    assert not hears(listening, rules)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_whoever_goes_on_while_an_answer_is_awaited_has_it_wait(*, late: bool) -> None:
+    story = thinking()
+    told = story.tell(STARTED, Near("some", 90_000)) if late else story.tell(Near("some", 90_000), STARTED)
+    assert told == [Send(wire.CancelResponse("r1")), *([GoOn((STARTED,))] if late else [])]
+    hearing = story.at()
+    assert isinstance(hearing, Hearing)
+    assert hearing.talk.turn == 1
+    assert hearing.talk.suspect is None
+    story.tell(STOPPED, wire.InputCommitted("u2"), wire.ResponseStarted("r2"))
+    assert story.tell(audio("r2", "i2"))[-1] == Play(audio("r2", "i2"))
+
+
+def test_whoever_has_a_doubtful_turn_may_go_on_with_it() -> None:
     story = Story().to_responding()
+    story.tell(wire.ResponseDone("r1", "completed"), Near("none"), Drained(), TELEVISION, STARTED, STOPPED)
+    story.tell(Near("none"), TELEVISION, wire.SpeechStarted("u3", 7_000))
+    assert isinstance(story.at(), Hearing)
+
+
+def test_speech_from_just_before_the_answer_takes_the_turn_back_where_somebody_near_said_it() -> None:
+    assert Story().to_responding().tell(STARTED) == []
+    story = thinking()
+    assert story.tell(Near("some", 90_000), audio(), Near("none"))[0] == Deafen()
     told = story.tell(STARTED)
     assert told == [
         Send(wire.CancelResponse("r1")),
@@ -340,9 +386,9 @@ def test_a_television_does_not_keep_a_session_open() -> None:
 
 
 def test_no_conversation_is_longer_than_the_rules_say() -> None:
-    """A television keeps the service hearing, turn after turn; an answer that sounds may end."""
+    """Somebody talks on and on, and is never answered; an answer that sounds may end."""
     story = Story(rules=Rules(max_s=30.0))
-    story.tell(WAKE, SessionReady())
+    story.tell(WAKE, SessionReady(), Near("enough", 0))
     while not isinstance(story.at(), Idle):
         story.tell(wire.SpeechStarted("u", 0))
         story.wait(4)
@@ -896,12 +942,12 @@ def test_a_refused_answer_is_asked_for_again_when_the_cut_one_is_over() -> None:
 def test_an_answer_to_half_a_sentence_is_cancelled_when_the_person_goes_on() -> None:
     story = Story()
     story.tell(WAKE, SessionReady(), wire.SpeechStarted("u1", 0), wire.SpeechStopped("u1", 900))
-    story.tell(wire.ResponseStarted("r1"), wire.ItemAdded("r1", "i1", "message"))
+    story.tell(wire.ResponseStarted("r1"), wire.ItemAdded("r1", "i1", "message"), SOME)
     assert story.tell(STARTED) == [Send(wire.CancelResponse("r1")), Send(wire.DeleteItem("i1"))]
     assert isinstance(story.at(), Hearing)
     assert story.tell(audio()) == []
     late = Story()
-    late.tell(WAKE, SessionReady(), wire.SpeechStarted("u1", 0), wire.SpeechStopped("u1", 900), STARTED)
+    late.tell(WAKE, SessionReady(), wire.SpeechStarted("u1", 0), wire.SpeechStopped("u1", 900), SOME, STARTED)
     assert late.tell(wire.ResponseStarted("r1")) == [Send(wire.CancelResponse("r1"))]
 
 

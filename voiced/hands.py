@@ -16,6 +16,7 @@ from voiced.core.effects import (
     Deafen,
     Effect,
     EndTurn,
+    GoOn,
     Hear,
     Hold,
     LetGo,
@@ -131,7 +132,7 @@ class Hands:
                 self._speaker.resume()
             case Chime(kind):
                 self.chime(kind)
-            case BeginTurn() | EndTurn() | Accept() | Refuse():
+            case BeginTurn() | GoOn() | EndTurn() | Accept() | Refuse():
                 self._write(effect)
 
     def chime(self, kind: ChimeKind) -> None:
@@ -160,11 +161,13 @@ class Hands:
         """Remember that the session beside the one going on could take its place, and when it was opened."""
         self._successor = ready, opened
 
-    def _write(self, effect: BeginTurn | EndTurn | Accept | Refuse) -> None:
+    def _write(self, effect: BeginTurn | GoOn | EndTurn | Accept | Refuse) -> None:
         match effect:
             case BeginTurn():
                 self._scribe.begin(effect, self._profile)
                 self._keep_what_is_said(effect)
+            case GoOn():
+                self._scribe.go_on(effect)
             case EndTurn():
                 if effect.outcome == "failed" or not self._sounding:
                     self._uplink.answered()

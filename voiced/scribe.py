@@ -9,7 +9,7 @@ from typing import Literal
 
 from voiced.config import Config
 from voiced.core.doubting import is_doubtful
-from voiced.core.effects import BeginTurn, EndTurn
+from voiced.core.effects import BeginTurn, EndTurn, GoOn
 from voiced.core.events import Asked, Called, Event, SessionReady, Woken
 from voiced.core.history import History
 from voiced.core.memory import Memory, Said
@@ -189,6 +189,11 @@ class Scribe:
         for event in begun.said:
             self._note(event)
         self._reports.turn_begun(draft)
+
+    def go_on(self, more: GoOn) -> None:
+        """Note what the service told of more that the person says in the turn going on."""
+        for event in more.said:
+            self._note(event)
 
     def said(self) -> None:
         """Note that the person says that they are done."""

@@ -5,9 +5,7 @@ The reference listens in each window to whoever the service hears, as most assis
 
 from typing import Any
 
-from tests.dialogues import Way, tell
-
-WAYS: tuple[Way, ...] = ("half-duplex", "auto", "device")
+from tests.dialogues import WAYS, tell
 
 
 def measure(*, quick: bool = False) -> dict[str, Any]:

@@ -20,7 +20,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from tests.liveroom import LiveRoom
 from tests.mosquitto import Neighbour
+from tests.room import Room
 from tests.soundbed import SoundBed, VirtualDevice
 from tests.waiting import eventually
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
@@ -102,6 +104,8 @@ class Rig:
     process: "subprocess.Popen[bytes]"
     notes: Path
     """What :mod:`tests.bench.timed` wrote, where it is the daemon."""
+    room: LiveRoom | None
+    """Where the devices stand in one."""
 
     async def command(self, action: str, **more: object) -> float:
         """Send a command; return when it left."""
@@ -126,7 +130,7 @@ class Rig:
 
 @asynccontextmanager
 async def at_work(
-    scenario: Scenario, configuration: str, *, timed: bool = False, tapped: bool = True
+    scenario: Scenario, configuration: str, *, timed: bool = False, tapped: bool = True, room: Room | None = None
 ) -> AsyncIterator[Rig]:
     """Start everything.
 
@@ -135,6 +139,7 @@ async def at_work(
         configuration: TOML beside what is said here of device, service and broker.
         timed: Whether the daemon writes down when sound passes where (:mod:`tests.bench.timed`).
         tapped: Whether all sound is kept, for what does not last hours.
+        room: In which speaker and microphone stand, in real time; nothing is tapped then.
 
     """
     with tempfile.TemporaryDirectory(prefix="rig-") as name:
@@ -158,7 +163,9 @@ async def at_work(
                 )
                 speaker = Tap(bed.speaker, "speaker.monitor", SERVICE_RATE)
                 microphone = Tap(bed.microphone, "micfeed.monitor", MICROPHONE_RATE)
+                tapped = tapped and room is None
                 with ExitStack() as open_now, (folder / "log").open("wb") as log:
+                    live = None if room is None else open_now.enter_context(LiveRoom(bed, room))
                     if tapped:
                         open_now.enter_context(speaker)
                         open_now.enter_context(microphone)
@@ -170,7 +177,7 @@ async def at_work(
                         stderr=log,
                     )
                     try:
-                        rig = Rig(bed, simulator, near, speaker, microphone, process, notes)
+                        rig = Rig(bed, simulator, near, speaker, microphone, process, notes, live)
                         await eventually(lambda: not tapped or (speaker.end and microphone.end), "the taps")
                         await rig.until_state("idle")
                         yield rig

@@ -2,16 +2,21 @@
 
 It tells stories (``echo_cancellation`` is ``auto``); what it plays comes back through the virtual room into its own
 microphone, by way of PulseAudio, and it listens after each. In the second part somebody speaks over each, as loud as
-the echo. ``python -m tests.bench.room MINUTES PERSONS`` takes less of both. It mostly waits, for one and a half hours.
+the echo. It mostly waits, for one and a half hours. ``python -m tests.bench.room MINUTES PERSONS`` takes less of both,
+``--drift`` sets the two clocks apart, ``--load`` keeps the machine busy for the first minute.
 """
 
+import argparse
 import asyncio
 import json
+import subprocess
 import sys
 import tempfile
 import time
 import wave
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,35 +44,52 @@ STORIES, STORY_S = 8, 40.0
 ECHO_DB = Acoustics().echo_db
 BETWEEN_S = (4.0, 12.0)
 """When somebody begins to speak, from the beginning of the story."""
+LOAD_S = 60
+"""How long the machine is kept busy where that is asked for; then the busy processes end by themselves."""
 PATIENCE_S = 3.0
 """How long an interruption may take, from the person's last word."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How much of it, and how hard."""
+
+    alone_s: float = 3600.0
+    persons: int = 100
+    between_s: tuple[float, float] = BETWEEN_S
+    drift_ppm: float = 0.0
+    """How much faster the microphone's clock is than the speaker's."""
+    load: int = 0
+    """Processes that keep the machine busy for the first :data:`LOAD_S`."""
+
+
 def measure(*, quick: bool) -> dict[str, Any]:
     """Measure it all, or half a minute of it and one person."""
-    return asyncio.run(_measure(20.0 if quick else 3600.0, 1 if quick else 100))
+    return asyncio.run(_measure(Plan(alone_s=20.0, persons=1) if quick else Plan()))
 
 
-async def _measure(alone_s: float, persons: int) -> dict[str, Any]:
+async def _measure(plan: Plan) -> dict[str, Any]:
     random = np.random.default_rng(5)
     speaker = Speaker()
     with tempfile.TemporaryDirectory(prefix="stories-") as name:
         scenario = Scenario(turns=tuple(_stories(Path(name), speaker, random)), when_over="repeat")
-        async with at_work(scenario, CONFIGURATION, tapped=False) as rig:
-            with LiveRoom(rig.bed, Room()) as room:
-                began, process = time.monotonic(), psutil.Process(rig.process.pid)
-                while time.monotonic() - began < alone_s:
+        acoustics = Acoustics(drift_ppm=plan.drift_ppm)
+        async with at_work(scenario, CONFIGURATION, room=Room(acoustics)) as rig:
+            assert rig.room is not None
+            began, process = time.monotonic(), psutil.Process(rig.process.pid)
+            with _busy(plan.load):
+                while time.monotonic() - began < plan.alone_s:
                     await _tell(rig)
                     with suppress(AssertionError):  # it talks to itself, which is counted
                         await rig.until_state("idle", patience_s=STORY_S + 20)
                     await rig.command("end")
                     await rig.until_state("idle")
-                alone = _told(rig)
-                lasted, cpu = time.monotonic() - began, process.cpu_times()
-                heard = 0
-                for _ in range(persons):
-                    heard += await _talked_over(rig, room, speaker, random)
-                echo, health = rig.last("health")["echo"], rig.last("health")
+            alone, pace_alone = _told(rig), rig.room.pace()
+            lasted, cpu = time.monotonic() - began, process.cpu_times()
+            heard = 0
+            for _ in range(plan.persons):
+                heard += await _talked_over(rig, rig.room, speaker, random, plan.between_s)
+            health, pace = rig.last("health"), rig.room.pace()
     return {
         "alone_s": round(lasted),
         "stories_told": alone["mqtt"],
@@ -75,12 +97,28 @@ async def _measure(alone_s: float, persons: int) -> dict[str, Any]:
         "self_wakes": alone["wakes"],
         "turns_by_own_voice": alone["follow_up"],
         "interruptions_heard": heard,
-        "interruptions_tried": persons,
-        "echo": echo,
+        "interruptions_tried": plan.persons,
+        "echo": health["echo"],
         "underruns": health.get("underruns"),
         "overruns": health.get("overruns"),
+        "room_alone": asdict(pace_alone),
+        "room": asdict(pace),
+        "drift_ppm": plan.drift_ppm,
         "cpu_percent": round(100 * (cpu.user + cpu.system) / lasted, 2),
     }
+
+
+@contextmanager
+def _busy(processes: int) -> Iterator[None]:
+    """Keep the machine busy for a minute at most."""
+    spin = ("timeout", str(LOAD_S), sys.executable, "-c", "while True: pass")
+    spinning = [subprocess.Popen(spin) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for process in spinning:
+            process.terminate()
+            process.wait()
 
 
 async def _tell(rig: Rig) -> None:
@@ -90,11 +128,13 @@ async def _tell(rig: Rig) -> None:
     await rig.until_state("responding")
 
 
-async def _talked_over(rig: Rig, room: LiveRoom, speaker: Speaker, random: np.random.Generator) -> bool:
+async def _talked_over(
+    rig: Rig, room: LiveRoom, speaker: Speaker, random: np.random.Generator, between_s: tuple[float, float]
+) -> bool:
     """Have somebody speak over a story; return whether that interrupted it."""
     before = _told(rig)["interrupted"]
     await _tell(rig)
-    await asyncio.sleep(float(random.uniform(*BETWEEN_S)))
+    await asyncio.sleep(float(random.uniform(*between_s)))
     said, _ = speaker.say(speech.ordinary(random), speech.any_voice(random))
     room.say(speech.to_samples(said), ECHO_DB)
     try:
@@ -135,4 +175,18 @@ def _stories(folder: Path, speaker: Speaker, random: np.random.Generator) -> lis
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(_measure(60 * float(sys.argv[1]), int(sys.argv[2]))), indent=2))
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.room")
+    parser.add_argument("minutes", type=float, help="with nobody there")
+    parser.add_argument("persons", type=int, help="who speak over a story")
+    parser.add_argument("--between", type=float, nargs=2, default=BETWEEN_S, metavar="S", help="when they begin")
+    parser.add_argument("--drift", type=float, default=0.0, metavar="PPM", help="of the microphone's clock")
+    parser.add_argument("--load", type=int, default=0, metavar="N", help=f"busy processes, for {LOAD_S} s")
+    given = parser.parse_args()
+    plan = Plan(
+        alone_s=60 * given.minutes,
+        persons=given.persons,
+        between_s=tuple(given.between),
+        drift_ppm=given.drift,
+        load=given.load,
+    )
+    print(json.dumps(asyncio.run(_measure(plan)), indent=2))

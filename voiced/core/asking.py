@@ -11,7 +11,7 @@ from voiced.core.effects import Accept, CloseSession, Effect, EndTurn, Refuse, S
 from voiced.core.events import Event, SessionLost, Tick
 from voiced.core.questions import Question
 from voiced.core.realtime import events as wire
-from voiced.core.states import Active, Hearing, Idle, Processing, Rules, State, Step, Talk, resting
+from voiced.core.states import Active, Hearing, Idle, Processing, Rules, State, Step, Talk, is_nobodys, resting
 from voiced.core.turning import lost, rest
 
 WRITTEN_S = 5.0
@@ -29,6 +29,8 @@ def answering(state: Active, event: Event, now: float, rules: Rules) -> Step | N
                 question = replace(question, left_to_model=False)  # what it was asked before is not the whole any more
                 return Processing(replace(state.talk, question=question), now + WRITTEN_S), ()
             return _left_to_model(state.talk, question, now, rules)
+        case wire.InputTranscript() | wire.InputTranscriptFailed() if is_nobodys(state.talk, event.item_id):
+            return state, ()
         case wire.InputTranscript(text=text):
             return _heard(state, replace(question, said=f"{question.said} {text}".strip()))
         case wire.InputTranscriptFailed() | Tick() if isinstance(state, Processing) and not question.left_to_model:

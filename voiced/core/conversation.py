@@ -30,6 +30,7 @@ from voiced.core.effects import (
     Cut,
     Deafen,
     Effect,
+    GoOn,
     Hear,
     LetGo,
     Pause,
@@ -76,7 +77,9 @@ from voiced.core.states import (
     Talk,
     going_on,
     hears,
+    is_going_on,
     is_near,
+    is_surely_near,
 )
 from voiced.core.tools import GOODBYE
 
@@ -262,16 +265,21 @@ def _hearing(state: Hearing, event: Event, now: float, rules: Rules) -> Step:
 
 
 def _processing(state: Processing, event: Event, now: float, rules: Rules) -> Step:
+    talk = state.talk
     match event:
-        case wire.SpeechStarted():  # the person goes on
-            talk, unheard = turning.unheard(state)
-            return Hearing(talk, now + rules.utterance_s), unheard
+        case wire.SpeechStarted() if not is_going_on(talk, rules):
+            return replace(state, talk=replace(talk, suspect=event)), ()
+        case wire.SpeechStarted():
+            return _heard_on(state, (), now, rules)
+        case Near() if talk.suspect is not None and is_going_on(talk, rules):
+            return _heard_on(state, (GoOn((talk.suspect,)),), now, rules)
         case wire.ResponseStarted() if state.response is None:
             return replace(state, response=event.response_id, until=now + rules.answer_s, owed=False), ()
         case wire.ItemAdded(kind="message") if event.response_id == state.response:
             return replace(state, items=(*state.items, event.item_id)), ()
         case wire.AudioDelta() | wire.TextDelta() if event.response_id == state.response:
-            begun = Responding(state.talk, state.until, event.response_id, items=state.items)
+            spoke = talk.near if is_surely_near(talk) else None
+            begun = Responding(talk, state.until, event.response_id, items=state.items, spoke=spoke)
             return _responding(begun, event, now, rules)
         case wire.FunctionCall() if event.response_id == state.response:
             return _tool_called(state, event)
@@ -293,6 +301,12 @@ def _request(talk: Talk) -> wire.ClientEvent:
     if talk.question is not None and talk.question.left_to_model:
         return wire.CreateResponse(report=talk.question)
     return talk.asked[-1] if talk.asked else wire.CreateResponse()
+
+
+def _heard_on(state: Processing, told: tuple[Effect, ...], now: float, rules: Rules) -> Step:
+    """Let the person go on: what was to be answered was but the beginning."""
+    talk, unheard = turning.unheard(state)
+    return Hearing(replace(talk, suspect=None), now + rules.utterance_s), (*unheard, *told)
 
 
 def _responding(state: Responding, event: Event, now: float, rules: Rules) -> Step:

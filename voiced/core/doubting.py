@@ -21,7 +21,8 @@ def talked_over(state: Responding | Finishing, event: Event, now: float, rules: 
     """Look for somebody who talks over an answer; ``None``: ``event`` says nothing of that."""
     talk = state.talk
     match event:
-        case wire.SpeechStarted() if not rules.full_duplex:  # in sound sent just before the answer began
+        case wire.SpeechStarted() if not rules.full_duplex and state.spoke is not None:
+            # In sound sent just before the answer began, behind which nobody can be told from it.
             return _interrupted(state, event, now, rules, Hear(resume=True))
         case wire.SpeechStarted() if not is_surely_near(talk):
             return replace(state, talk=replace(talk, suspect=event)), ()

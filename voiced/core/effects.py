@@ -162,6 +162,13 @@ class BeginTurn:
 
 
 @dataclass(frozen=True, slots=True)
+class GoOn:
+    """The person goes on with the turn: what the service told of that before counts as theirs."""
+
+    said: tuple[wire.ServerEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EndTurn:
     """The turn is over."""
 
@@ -205,6 +212,7 @@ Effect: TypeAlias = (
     | Resume
     | Chime
     | BeginTurn
+    | GoOn
     | EndTurn
     | Accept
     | Refuse

@@ -171,10 +171,11 @@ class Nearness:
         """
         level = level_db(frame.samples)
         begins = whose != self._whose
-        self._whose = whose
-        if whose == "echo" or (whose == "answer" and begins):  # who spoke before does not talk over it
+        if whose == "echo" or (begins and (whose == "answer" or self._whose == "caller")):
+            # Who spoke before does not talk over an answer, and the end of what they said is not its continuation.
             self._recent.clear()
             self._settling.clear()
+        self._whose = whose
         if whose == "echo" or (whose != "caller" and begins and self._told != "none"):
             return self._tell("none", frame)  # whoever goes on is noticed again at once
         speaks = self._speech(frame.samples)

@@ -188,6 +188,8 @@ class Responding:
     """Messages of the answer that have begun."""
     heard: bool = False
     """Whether anything of it was."""
+    spoke: Near | None = None
+    """Who surely spoke near as it began, of whom the service had yet to say that it hears speech."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +203,8 @@ class Finishing:
     response: str
     items: tuple[str, ...] = ()
     lost: bool = False
+    spoke: Near | None = None
+    """As in :class:`Responding`."""
     died: SessionLost | None = None
     """How the session came to its end, where another one will take its place once the answer is heard."""
 
@@ -316,6 +320,16 @@ def is_near(talk: Talk, rules: Rules) -> bool:
 def is_surely_near(talk: Talk) -> bool:
     """Return whether somebody seems to speak who may interrupt."""
     return talk.near is not None and talk.near.sure
+
+
+def is_going_on(talk: Talk, rules: Rules) -> bool:
+    """Return whether whoever said the last turn seems to go on with it; one taken for a television's may, too."""
+    return is_surely_near(talk) or (talk.unsure > 0 and is_near(talk, rules))
+
+
+def is_nobodys(talk: Talk, item_id: str) -> bool:
+    """Return whether what the service heard as this item counts for nothing, or may not count."""
+    return item_id in talk.void or (talk.suspect is not None and talk.suspect.item_id == item_id)
 
 
 def going_on(state: State) -> State:

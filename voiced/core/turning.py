@@ -81,7 +81,7 @@ def answered(state: Processing | Responding, done: wire.ResponseDone, now: float
             ended = EndTurn(turn, "finished")
     if isinstance(state, Responding) and state.sounds_until is not None:
         until = max(now, state.sounds_until) + rules.speaker_s
-        return Finishing(state.talk, until, ended, state.response, state.items), ()
+        return Finishing(state.talk, until, ended, state.response, state.items, spoke=state.spoke), ()
     return follow(state, (ended,), now, rules)
 
 
