@@ -4,7 +4,7 @@ A recorder of PulseAudio takes what the speaker's server plays, by the server's 
 makes of it goes into a pipe that *is* the microphone: its server hands on what comes, when it comes. So nothing between
 the two can run dry or pile up; counted in samples, the way from the speaker to the microphone is as long as it was at
 first, and the microphone's clock is the room's, with its drift. What slips on a busy machine slips in the program under
-test or between it and a server, as with real devices; whether the room kept its promise is told by :meth:`LiveRoom.pace`.
+test or between it and a server, as with real devices; :meth:`LiveRoom.pace` tells whether the room kept its promise.
 """
 
 import os

@@ -98,6 +98,25 @@ def test_a_slip_that_nobody_told_is_no_person(at_s: int, blocks: int) -> None:
     assert max(moment.near_speech_s for moment in scene.play(cut(ANSWER))) >= ENOUGH_S
 
 
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_device_that_slips_all_the_time_is_nobody_and_nobody_is_trusted_to_talk_over_it(*, is_told: bool) -> None:
+    scene = Scene()
+    scene.rest(2)
+    scene.play(cut(ANSWER))
+    slipping = []
+    for number, at in enumerate(range(0, len(ANSWER), SERVICE_RATE * 4 // 5)):
+        scene.play([None] * (1 + number % 3))
+        if is_told:
+            scene.control.slipped()
+        slipping += scene.play(cut(ANSWER[at : at + SERVICE_RATE * 4 // 5]))
+    assert max(moment.near_speech_s for moment in slipping) == 0
+    assert not slipping[-1].full_duplex
+    assert scene.control.health.why in {ladder.LOST.why, ladder.POOR.why}
+    after = scene.play(cut(ANSWER))
+    assert after[-1].full_duplex
+    assert (scene.control.health.attenuation_db or 0) > 20
+
+
 def test_a_person_is_heard_on_while_the_answer_pauses() -> None:
     scene = Scene()
     scene.rest(2)

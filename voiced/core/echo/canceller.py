@@ -52,6 +52,14 @@ _GOOD = 25
 """Frames without most of the echo, after which most of it in one is strange: somebody speaks, or it slipped."""
 _DOUBT = 16
 """Frames after which it is somebody, even if nothing tells where the echo is."""
+_ASTRAY = 50
+"""The same where it is no somebody, but an echo on another path."""
+_IN_FLIGHT = 10
+"""Frames for which a device may go on with what it was given before, at most: it holds some tenth of a second."""
+_CALM = 30
+"""Frames (0.6 s) for which an echo must have come as expected, before other sound is somebody's."""
+_LOST = 50
+"""Frames, less those as expected, that it came otherwise, after which it is lost; found again once all are made up."""
 _ENOUGH = 0.25
 """Share of the sound's power that the echo should have, if sound may be an echo that slipped."""
 _SLIPPED = 16
@@ -84,6 +92,8 @@ class LinearCanceller:
         self._is_active = self._is_sure = self._has_slipped = False
         self._frames = self._poor = self._good = self._doubt = 0
         self._slips = 0
+        self._strange = self._astray = self._settling = 0
+        self._is_lost = False
         self._known = self._filter
         """As it was when doubt began; what it learns meanwhile holds unless the echo slipped."""
         self._reference: Floats | None = None
@@ -102,6 +112,16 @@ class LinearCanceller:
     def is_doubtful(self) -> bool:
         """Whether what is heard may be the speaker, at another time than before: that is being looked into."""
         return self._doubt > 0
+
+    @property
+    def is_strange(self) -> bool:
+        """Whether the echo comes otherwise than expected, or just did: nothing that is heard is surely a person."""
+        return self._strange > 0
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether that has lasted, and what is taken out must be measured anew."""
+        return self._is_lost
 
     @property
     def slips(self) -> int:
@@ -171,11 +191,13 @@ class LinearCanceller:
             cleaned = self._cancel(frame.start, microphone, learn=self._is_sure)
             self._follow(frame)
         kept = self._loss.choose(microphone, cleaned)
+        self._judge()
         self._wonder(microphone, cleaned)
         if kept is microphone:
             return frame
         samples: Samples = np.clip(np.rint(kept * np.float32(32_768)), -32_768, 32_767).astype(np.int16)
-        own = self._loss.own_share(microphone, cleaned, self._filter.leakage) if self._is_sure else 1.0
+        is_known = self._is_sure and not self._loss.is_astray
+        own = self._loss.own_share(microphone, cleaned, self._filter.leakage) if is_known else 1.0
         return Frame(frame.start, samples, own)
 
     # --- the two counts ---
@@ -218,8 +240,12 @@ class LinearCanceller:
         self._finder.restart()
         self._heard.clear()
         self._behind.clear()
+        if self._is_active:
+            self._strange = _CALM
         self._is_active = self._is_sure = False
         self._frames = self._poor = self._good = self._doubt = 0
+        # What was handed over before is still being heard as it was until now.
+        self._settling = 0 if self._lag is None else min(math.ceil(self._lag / FRAME) + 1, _IN_FLIGHT)
 
     def _resume(self, frame: Frame, *, is_gap: bool) -> None:
         """There is sound again after none: what the filter looks back on is on the tape."""
@@ -250,12 +276,27 @@ class LinearCanceller:
 
     def _confirm(self, frame: Frame) -> None:
         """Look where the path that was learnt lies now."""
-        if self._frames >= _UNSURE:
+        if self._settling:
+            self._settling -= 1
+            self._frames = 0
+            self._heard.clear()
+        elif self._frames >= _UNSURE:
             self._is_sure = True
         elif self._frames >= _RELOOK and not self._frames % _RELOOK:
             found = self._look(frame, self._filter.response)
             if found is not None:
                 self._move(float(found), frame.start)
+
+    def _judge(self) -> None:
+        """Note whether the echo comes as expected."""
+        is_astray = self._loss.is_astray
+        self._strange = _CALM if is_astray else max(0, self._strange - 1)
+        self._astray = min(_LOST, self._astray + 1) if is_astray else max(0, self._astray - 1)
+        if self._astray == _LOST and not self._is_lost:
+            self._is_lost = True
+            self._loss.forget()
+        elif not self._astray:
+            self._is_lost = False
 
     def _wonder(self, microphone: Floats, cleaned: Floats) -> None:
         """Begin to look for the echo elsewhere where all of it is there of a sudden: a server may have stalled."""
@@ -270,7 +311,8 @@ class LinearCanceller:
 
     def _look_into(self, frame: Frame) -> None:
         found = None if self._doubt % _RELOOK else self._look(frame, self._known.response)
-        self._doubt = 0 if found is not None or self._doubt >= _DOUBT else self._doubt + 1
+        most = _ASTRAY if self._loss.is_astray else _DOUBT
+        self._doubt = 0 if found is not None or self._doubt >= most else self._doubt + 1
         if not self._doubt:
             self._poor = 0  # another delay is looked for anew, if at all: what was found until now was a path's
         assert self._lag is not None  # noqa: S101 - asked for where the delay is known only
@@ -282,6 +324,7 @@ class LinearCanceller:
     def _move(self, lag: float, position: int) -> None:
         self._lag = lag
         self._is_sure = True
+        self._loss.compare_anew()
         self._drift.pause()
         self._refill(position)
 

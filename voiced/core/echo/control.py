@@ -118,7 +118,7 @@ class EchoControl:
         else:
             played = np.clip(np.rint(reference * np.float32(32_768)), -32_768, 32_767).astype(np.int16)
             self._evidence.hear(frame, cleaned, played)
-            if cleaned is frame:  # the canceller would make it louder: the echo comes at another time than it did
+            if cleaned is frame or self._canceller.is_strange:  # the echo comes otherwise than it did
                 self._evidence.forget()
 
     def _rest(self) -> None:
@@ -149,7 +149,7 @@ class EchoControl:
             heard_s=seconds(self._frames * FRAME, MICROPHONE_RATE),
             attenuation_db=self._canceller.attenuation_db,
             above_room_db=self._above_room_db(),
-            is_found=self._canceller.delay_s is not None,
+            is_found=self._canceller.delay_s is not None and not self._canceller.is_lost,
             is_settled=evidence.is_settled,
             is_missing=evidence.is_missing,
         )
