@@ -8,6 +8,7 @@ test or between it and a server, as with real devices; :meth:`LiveRoom.pace` tel
 """
 
 import os
+import select
 import subprocess
 import threading
 import time
@@ -98,7 +99,7 @@ class LiveRoom:
         assert self._ear.stdout is not None
         began, blocks = time.monotonic(), 0
         try:
-            with os.fdopen(os.open(self._pipe, os.O_WRONLY), "wb", buffering=0) as mouth:
+            with os.fdopen(os.open(self._pipe, os.O_WRONLY | os.O_NONBLOCK), "wb", buffering=0) as mouth:
                 while not self._ended.is_set():
                     played = self._ear.stdout.read(2 * BLOCK)
                     if len(played) < 2 * BLOCK:
@@ -107,7 +108,9 @@ class LiveRoom:
                     self._note(time.monotonic() - began - blocks * BLOCK / SERVICE_RATE)
                     with self._turn:
                         heard = self._room.feed(np.frombuffer(played, "<i2"))
-                    mouth.write(heard.astype("<i2").tobytes())
+                    # As long as nobody listens the pipe is full. What comes is less than it takes at once.
+                    while mouth.write(heard.astype("<i2").tobytes()) is None and not self._ended.is_set():
+                        select.select((), (mouth,), (), 0.1)
         except BaseException as exc:  # noqa: BLE001 - raised again on leaving
             self.failed = exc
 

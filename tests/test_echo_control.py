@@ -1,5 +1,8 @@
 """The ladder of echo control, in the virtual room: who may be heard while an answer plays, and why."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +11,7 @@ from hypothesis import strategies as st
 from tests.recordings import ROOT, SOUNDS, load
 from tests.room import Acoustics, Room, across, cut
 from tests.scene import Scene, level_db
+from tests.soundbed import SoundBed, require_pulseaudio
 from voiced.config import AudioConfig, Config, RealtimeConfig
 from voiced.core.echo import ladder
 from voiced.core.echo.control import EchoControl
@@ -16,6 +20,7 @@ from voiced.core.frames import FRAME, SERVICE_RATE, Frame, Samples
 from voiced.core.nearness import ENOUGH_S
 from voiced.core.profiles import echo_policy
 from voiced.edge.soundfile import read_wav
+from voiced.edge.soundserver import default_source
 from voiced.edge.vad import Vad
 from voiced.errors import MissingPartError
 from voiced.profileconfig import ProfileConfig, VoiceLiveConfig
@@ -258,6 +263,8 @@ def test_full_duplex_is_always_a_measured_fact(story: list[Measured]) -> None:
     [
         (AudioConfig(), RealtimeConfig(), "auto"),
         (AudioConfig(input="Echo-Cancel Source"), RealtimeConfig(), "device"),
+        (AudioConfig(input="effect_input.echo-cancel"), RealtimeConfig(), "device"),
+        (AudioConfig(input="Microphone (echo cancelled with Speaker)"), RealtimeConfig(), "device"),
         (AudioConfig(input="alsa_input.usb-mic.echo-cancel", echo_cancellation="on"), RealtimeConfig(), "on"),
         (AudioConfig(echo_cancellation="off"), RealtimeConfig(), "open"),
         (AudioConfig(echo_cancellation="half-duplex"), RealtimeConfig(), "half-duplex"),
@@ -268,6 +275,31 @@ def test_full_duplex_is_always_a_measured_fact(story: list[Measured]) -> None:
 def test_the_configuration_says_who_is_trusted(audio: AudioConfig, realtime: RealtimeConfig, policy: str) -> None:
     profiles = {"default": ProfileConfig(voice_live=VoiceLiveConfig(echo_cancellation=True))}
     assert echo_policy(Config(audio=audio, realtime=realtime, profiles=profiles)) == policy
+
+
+@pytest.mark.parametrize(
+    ("arguments", "policy"),
+    [
+        ("source_name=cleaned", "device"),  # known by its driver and description
+        ("source_name=echo-cancel-source source_properties=device.description=Kitchen", "device"),
+        (None, "auto"),
+    ],
+)
+def test_an_echo_cancelling_default_microphone_is_known_as_one(
+    arguments: str | None, policy: str, tmp_path: Path
+) -> None:
+    require_pulseaudio()
+    bed = SoundBed(tmp_path)
+    if arguments is not None:
+        masters = "source_master=mic sink_master=loudspeaker aec_method=null"
+        bed.microphone.add("load-module module-null-sink sink_name=loudspeaker\n")
+        bed.microphone.add(f"load-module module-echo-cancel {masters} {arguments}\n")
+        bed.microphone.add(f"set-default-source {arguments.split()[0].removeprefix('source_name=')}\n")
+    with bed:
+        environ = {"PATH": os.environ["PATH"], "PULSE_SERVER": f"unix:{bed.microphone.socket}"}
+        assert echo_policy(Config(), default_source(environ)) == policy
+        assert echo_policy(Config(), default_source({**environ, "PULSE_SOURCE": "mic"})) == "auto"
+    assert default_source(environ) == default_source({}) == ""
 
 
 def test_a_service_that_is_not_asked_to_cancel_is_not_trusted() -> None:

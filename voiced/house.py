@@ -37,7 +37,7 @@ from voiced.edge.models import find_models
 from voiced.edge.service import RealtimeService
 from voiced.edge.sound import SoundSettings, open_sound
 from voiced.edge.soundfile import shipped
-from voiced.edge.soundserver import SoundServer
+from voiced.edge.soundserver import SoundServer, default_source
 from voiced.edge.store import SettingsFile, state_directory
 from voiced.edge.supervisor import Supervisor
 from voiced.edge.vad import Vad
@@ -132,7 +132,7 @@ async def opened(
         parts.enter_context(log_told(config, environ, broker))
         await parts.enter_async_context(update_told(config, state, broker))
         reports = Reports(broker=broker, config=config, machine=load_meter(), today=lambda: datetime.now(UTC))
-        echo = make_echo(config, lambda problem: reports.problem("echo", problem))
+        echo = make_echo(config, environ, lambda problem: reports.problem("echo", problem))
         book = await asyncio.to_thread(parts.enter_context, LedgerFile(state / "ledger.sqlite"))
         memories = parts.enter_context(MemoryFile(state / "memory.json"))
         if not config.conversation.memory_on_disk:
@@ -330,11 +330,12 @@ def make_ears(config: Config) -> tuple[Ears, Reference]:
     return ears, reference
 
 
-def make_echo(config: Config, problem: Callable[[str], None]) -> EchoControl | Open:
+def make_echo(config: Config, environ: Mapping[str, str], problem: Callable[[str], None]) -> EchoControl | Open:
     """Return what stands between the microphone and everybody else, and must be told all that is played.
 
     Args:
         config: What the user wants.
+        environ: Says where the sound server is.
         problem: Told, once, why nobody can interrupt by voice.
 
     """
@@ -347,7 +348,8 @@ def make_echo(config: Config, problem: Callable[[str], None]) -> EchoControl | O
             problem(str(exc))
             raise
 
-    policy = echo_policy(config)
+    by_default = config.audio.input == "default" and config.audio.echo_cancellation == "auto"
+    policy = echo_policy(config, default_source(environ) if by_default else "")
     return Open(Vad()) if policy == "open" else EchoControl(policy, suppressor, Vad())
 
 

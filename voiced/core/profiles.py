@@ -32,7 +32,8 @@ Source: developers.openai.com, Realtime guide, November 2026.
 
 ECHO_CANCELLING = re.compile(r"echo.?cancel", re.IGNORECASE)
 """Microphones that cancel echo and say so: PulseAudio's and PipeWire's module-echo-cancel name their source
-``echo-cancel`` or ``Echo-Cancel Source``, or after the microphone with ``.echo-cancel`` behind it.
+``echo-cancel``, ``echo-cancel-source`` or ``effect_input.echo-cancel``, or after the microphone with ``.echo-cancel``
+behind it; describe it as ``Echo-Cancel Source`` or ``(echo cancelled with ...)``; and PulseAudio names the driver.
 
 Source: PipeWire manual, Echo Cancel; PulseAudio documentation, module-echo-cancel.
 """
@@ -205,8 +206,14 @@ def rules(config: Config, *, follow_up: bool = True, full_duplex: bool = False, 
     )
 
 
-def echo_policy(config: Config) -> Policy | Literal["open"]:
-    """Return who is trusted to keep the speaker's sound from the service; ``open``: nobody needs to."""
+def echo_policy(config: Config, default_source: str = "") -> Policy | Literal["open"]:
+    """Return who is trusted to keep the speaker's sound from the service; ``open``: nobody needs to.
+
+    Args:
+        config: What the user wants.
+        default_source: What the sound server calls its default microphone, where that is the one used.
+
+    """
     match config.audio.echo_cancellation:
         case "off":
             return "open"
@@ -214,7 +221,7 @@ def echo_policy(config: Config) -> Policy | Literal["open"]:
             profile.voice_live.echo_cancellation for profile in config.profiles.values()
         ):
             return "service"
-        case "auto" if ECHO_CANCELLING.search(config.audio.input):
+        case "auto" if ECHO_CANCELLING.search(config.audio.input) or ECHO_CANCELLING.search(default_source):
             return "device"
         case wanted:
             return wanted

@@ -1,4 +1,4 @@
-"""Asks a desktop's sound server, by its own ``pactl``, whether what this process hears is a microphone.
+"""Asks a desktop's sound server, by its own ``pactl``, whether what this process hears is a microphone, and which.
 
 When a microphone goes, PulseAudio and PipeWire give its streams another source, a speaker's monitor if there is nothing
 better, and the microphone again when it is back. Sound goes on all the while, and ALSA and PortAudio tell nobody; where
@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import os
+import subprocess
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -32,9 +33,7 @@ class SoundServer:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         """Prepare; ``environ`` says where the server is."""
-        # Named even where it is the usual one: for a server that it has to look for, pactl would start one.
-        own = Path(environ.get("XDG_RUNTIME_DIR", "/run")) / "pulse" / "native"
-        self._address = environ.get("PULSE_SERVER") or (f"unix:{own}" if own.is_socket() else "")
+        self._address = _address(environ)
         self.problem: str | None = None
         """What is wrong with the source now, as a sentence; ``None`` also where nobody knows."""
 
@@ -89,6 +88,34 @@ class SoundServer:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+
+def default_source(environ: Mapping[str, str]) -> str:
+    """Return name, description and driver of the microphone that the server gives who names none; empty if unknown.
+
+    Source: libpulse takes ``PULSE_SOURCE`` before the server's default.
+    """
+    if not (address := _address(environ)):
+        return ""
+
+    def ask(*arguments: str) -> str:
+        command = ("pactl", f"--server={address}", *arguments)
+        env = {**environ, "LC_ALL": "C"}
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=ANSWER_S, env=env).stdout  # noqa: S603 - all words are ours
+
+    try:
+        name = environ.get("PULSE_SOURCE") or ask("get-default-source").strip()
+        mine = [source for source in json.loads(ask("--format=json", "list", "sources")) if source["name"] == name]
+        return " ".join(str(source[key]) for source in mine for key in ("name", "description", "driver"))
+    except (OSError, subprocess.SubprocessError, ValueError, LookupError) as exc:
+        logger.debug("the sound server cannot be asked: %r", exc)
+        return ""
+
+
+def _address(environ: Mapping[str, str]) -> str:
+    """Return where the server is. It is named even where it is the usual one: pactl would start one it has to find."""
+    own = Path(environ.get("XDG_RUNTIME_DIR", "/run")) / "pulse" / "native"
+    return environ.get("PULSE_SERVER") or (f"unix:{own}" if own.is_socket() else "")
 
 
 def _hears_through_one() -> bool:

@@ -54,7 +54,7 @@ MISSING = Rung(
 _TRUSTED: dict[Policy, Rung] = {
     "on": Rung(full_duplex=True, by="canceller", why='audio.echo_cancellation is "on"'),
     "half-duplex": Rung(full_duplex=False, by="canceller", why='audio.echo_cancellation is "half-duplex"'),
-    "device": Rung(full_duplex=True, by="device", why="the microphone's name says that it cancels echo"),
+    "device": Rung(full_duplex=True, by="device", why="the microphone is one that cancels echo, by its name"),
     "service": Rung(full_duplex=True, by="service", why="the service cancels echo, and so do we"),
 }
 UNKNOWN = Rung(full_duplex=False, by="canceller", why="not measured yet: that takes the first seconds of an answer")
