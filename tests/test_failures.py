@@ -1,4 +1,4 @@
-"""Every way in which the service fails, as realtime.md 4.2 has them, on the real daemon, in both dialects.
+"""Every way in which the service fails, on the real daemon, in both dialects.
 
 Each row fails one conversation, or seems to. Either it is answered all the same, or the person hears the error tone and
 ``health`` says why, with a remedy; then the daemon is idle, and the next wake is answered.
@@ -261,9 +261,9 @@ TABLE = {
     "insufficient_quota": ("quota", "quota event", "quota 429"),
     "transcription failed": ("not transcribed",),
     "context overflow": ("too long", "too long once"),
-    "incomplete (3.6)": ("filtered", "cut"),
+    "incomplete": ("filtered", "cut"),
 }
-"""Rows of realtime.md 4.2, and what fails so here."""
+"""Kinds of failures that are known of the service, and what fails so here."""
 HOPELESS = (
     *TABLE["HTTP 401/403 upgrade; close 3000"],
     *TABLE["HTTP 400, 404; close 4000 model"],

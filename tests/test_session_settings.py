@@ -253,7 +253,7 @@ def picky(takes: Takes, error: Mapping[str, Any]) -> Callable[[ServerConnection]
 
 
 async def test_a_refusal_that_only_speaks_of_the_setting_is_understood() -> None:
-    """gpt-realtime-1.5 refuses ``reasoning`` with neither a name nor an id. Source: realtime.md 2.3."""
+    """gpt-realtime-1.5 refuses ``reasoning`` with neither a name nor an id."""
     seen: list[dict[str, Any]] = []
 
     def takes(session: dict[str, Any]) -> bool:

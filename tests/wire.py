@@ -1,7 +1,7 @@
 """Strict checks of Realtime messages against the types of the official SDKs.
 
 The SDKs themselves read loosely. Here a message fails if it lacks a field, has a value of another type, or has a key
-that the SDK does not know (``realtime.md`` 8.3).
+that the SDK does not know.
 """
 
 import datetime as dt

@@ -1,6 +1,6 @@
 """The house: one task hears, one decides, one watches; a session has a line of its own.
 
-Only :meth:`Daemon.decide` changes the state of the conversation; everything else posts to it.
+Only the second changes the state of the conversation; everything else posts to it.
 """
 
 import asyncio

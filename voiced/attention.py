@@ -33,7 +33,7 @@ class Attention:
     loop in between; so they need no lock, and nothing overtakes a frame.
 
     Args:
-        ears: Of no concern to anybody else, but for :attr:`vetoed` and ``open``, which are single values.
+        ears: Of no concern to anybody else, but for ``vetoed`` and ``open``, which are single values.
         post: Takes what was heard, in the event loop.
         clips: Keeps recordings of it; ``None``: nobody does.
         words: Names of the scores.

@@ -41,7 +41,7 @@ CATCH_UP = MICROPHONE_RATE * 200 // 1000
 """Most samples sent at once while there is more: faster than real time, yet other events come in between."""
 
 LEAST_TURN = MICROPHONE_RATE * 150 // 1000
-"""Samples of a turn that is committed by hand; the service refuses less than 100 ms. Source: realtime.md 3.3."""
+"""Samples of a turn that is committed by hand; the service refuses less than 100 ms."""
 
 
 class Line:

@@ -34,7 +34,7 @@ class Parts:
     """Makes what tells during a conversation whether somebody may be speaking."""
     ears: Ears
     speaker: Speaker
-    """Its playout events go to :meth:`Daemon.post`."""
+    """Its playout events go to :meth:`voiced.app.Daemon.post`."""
     service: Service
     settled: Settled
     """Remembers what was set."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from voiced.core.quantile import quantile
 
 MARGIN_S = 120.0
-"""From when on before its end a pause is looked for. Source: realtime.md 4.2."""
+"""From when on before its end a pause is looked for; the service gives no warning."""
 
 TURNS = 3
 """First turns, and last ones, whose median waits are compared: one slow answer proves nothing."""

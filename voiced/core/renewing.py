@@ -2,7 +2,10 @@
 
 What a person said is sent again to the session that takes the place of one that died, at most so many times; where
 that cannot help, they are told. A session that is to be replaced is left in a pause, once another one stands ready
-beside it: whatever is said before that, it still hears to the end. Source: realtime.md, 4.1 and 4.2.
+beside it: whatever is said before that, it still hears to the end.
+
+Source: OpenAI's and Microsoft's guides to the Realtime API, November 2026: a session lasts an hour, gives no warning
+before its end, and cannot be taken up again.
 """
 
 from collections.abc import Callable

@@ -254,7 +254,7 @@ Step: TypeAlias = tuple[State, tuple[Effect, ...]]
 
 
 def deadline(state: State) -> float | None:
-    """Return when ``state`` must end, on the clock given to :func:`step`; ``None``: never.
+    """Return when ``state`` must end, on the clock given to :func:`voiced.core.conversation.step`; ``None``: never.
 
     The end of the whole conversation comes first, but an answer that sounds may come to its own.
     """

@@ -16,7 +16,7 @@ from voiced.core.realtime import events as wire
 MARGIN_MS = 85
 """By so much the service's own count of an answer may be shorter than the sound it sent; beyond it, it refuses to cut.
 
-Source: realtime.md 3.5, measured by somebody at the live service.
+Source: measured by a public project at the live service, 2026.
 """
 
 

@@ -116,7 +116,10 @@ ClientEvent: TypeAlias = (
 # --- server events ----------------------------------------------------------------------------------------------------
 
 ANOTHER_ANSWER = "conversation_already_has_active_response"
-"""Code of the problem that the service cannot answer before another answer is over. Source: realtime.md 4.2."""
+"""Code of the problem that the service cannot answer before another answer is over.
+
+Source: public issues of clients of OpenAI's Realtime API, November 2026.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """What can be mended about a session without asking anybody, between the service and the mind.
 
 An answer that fails before anything of it was heard is asked for once more; where the service says when, then. An
-answer that is never begun, or never ends though it was cancelled, ends the session. Source: realtime.md, 3.6 and 4.2.
+answer that is never begun, or never ends though it was cancelled, ends the session.
+
+Source: OpenAI's Realtime guide, and public issues of clients of OpenAI's Realtime API, November 2026.
 """
 
 import re

@@ -179,5 +179,8 @@ _RACES = frozenset(
 
 
 def harmless(problem: ServiceProblem) -> bool:
-    """Whether an ``error`` says only that something was over before we stopped it. Source: realtime.md 4.2."""
+    """Whether an ``error`` says only that something was over before we stopped it.
+
+    Source: public issues of clients of OpenAI's Realtime API, November 2026.
+    """
     return problem.code in _RACES or "already shorter" in problem.message
