@@ -36,6 +36,46 @@ print("gave up:", gave_up)
 card.close()
 """
 
+AWAY = """
+import sys
+from pathlib import Path
+from voiced.edge import soundcard
+from voiced.errors import DeviceError
+
+place = Path(sys.argv[1])
+server = place / "native"
+soundcard._CARDS, soundcard._SERVERS = place, [server]
+soundcard.QUICK_S, soundcard.AGAIN_S = 0.0, 1e9
+card = soundcard.Soundcard(print)
+portaudio, asked = card._open_listed, []
+
+def noted(*wanted):
+    asked.append(wanted)
+    return portaudio(*wanted)
+
+def is_asked():
+    asked.clear()
+    try:
+        card.open("input", "nothing of that name", 16_000, 0.1)
+    except DeviceError as exc:
+        said.append(str(exc))
+    return bool(asked)
+
+card._open_listed, said = noted, []
+assert is_asked()
+assert not is_asked()
+(place / "cards").write_text(" 0 [Device         ]: USB-Audio - USB PnP Sound Device\\n")
+assert is_asked()
+assert not is_asked()
+server.touch()
+assert is_asked()
+assert not is_asked()
+soundcard.AGAIN_S = 0.0
+assert is_asked()
+assert len(said) == 7 and len(set(said)) == 1 and said[0].startswith("there is no microphone")
+card.close()
+"""
+
 # --- names and choices ------------------------------------------------------------------------------------------------
 
 
@@ -161,13 +201,17 @@ def test_steps_begin_with_the_sound_and_behind_each_loss() -> None:
     assert cutter.to_step == 4
 
 
-def test_attempts_become_rarer_but_stay_within_two_seconds_for_a_minute() -> None:
+def test_attempts_become_rarer_but_stay_within_two_seconds() -> None:
     waits = pauses()
-    early = [next(waits) for _ in range(40)]
-    assert early[0] == 0.25
-    assert sum(early) > 55
-    assert max(early) <= 1.5
-    assert [next(waits) for _ in range(100)][-1] == 5.0
+    assert [next(waits) for _ in range(5)] == [0.25, 0.5, 1.0, 1.5, 1.5]
+    assert [next(waits) for _ in range(1_000)][-1] == 1.5
+
+
+def test_what_has_been_away_for_long_is_asked_for_when_cards_or_servers_change(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AWAY, str(tmp_path)], capture_output=True, text=True, check=False, timeout=50
+    )
+    assert done.returncode == 0, done.stderr
 
 
 # --- sound ------------------------------------------------------------------------------------------------------------

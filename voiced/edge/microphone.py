@@ -39,10 +39,10 @@ CALM_STEPS = 3
 def pauses() -> Iterator[float]:
     """Yield seconds between attempts to open a lost device.
 
-    The first minute is quick, so that a device that comes back is heard within two seconds; then every five seconds,
-    because PortAudio writes ten lines to standard error each time it fails.
+    A device that comes back is so heard within two seconds; see :meth:`voiced.edge.soundcard.Soundcard.open` for what
+    an attempt is.
     """
-    return chain((0.25, 0.5, 1.0), repeat(1.5, 40), repeat(5.0))
+    return chain((0.25, 0.5, 1.0), repeat(1.5))
 
 
 def _to_step(position: int) -> int:

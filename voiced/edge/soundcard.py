@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,24 @@ OPEN_LIMIT_S = 5.0
 RESCAN_S = 30.0
 """How often the device list may be read anew while another stream is open, which that interrupts."""
 
+QUICK_S, AGAIN_S = 60.0, 5.0
+"""After so long without a device, and without news of any, PortAudio is asked for it only so often: it writes ten lines
+to standard error each time it fails."""
+
 _WATCH_S = 0.25
 _CARDS = Path("/proc/asound")
+_SERVERS = [Path(os.environ.get("XDG_RUNTIME_DIR", "/run")) / name for name in ("pulse/native", "pipewire-0")]
 _ROLE_VARIABLE = "PULSE_PROP"
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Of a device that cannot be had."""
+
+    since: float
+    at: float
+    cards: str
+    why: str
 
 
 class Soundcard:
@@ -44,6 +60,7 @@ class Soundcard:
         self._naming = threading.Lock()
         self._changed = threading.Condition()
         self._open: set[int] = set()
+        self._refusals: dict[tuple[Kind, str], _Refusal] = {}
         self._opening = 0
         self._rescanning = False
         self._scanned = (time.monotonic(), _cards())
@@ -80,12 +97,26 @@ class Soundcard:
         """Open and start a stream.
 
         A device that refuses ``rate`` is opened at the rate it likes best, one that refuses mono with two channels.
-        If it cannot be had, the device list is read anew, unless that would disturb another stream too often.
+        If it cannot be had, the device list is read anew, unless that would disturb another stream too often. One that
+        has been away for :data:`QUICK_S` is asked for every :data:`AGAIN_S`, and at once when cards or servers change.
 
         Raises:
             DeviceError: If there is no such device or it refuses all of this.
 
         """
+        now, cards, known = time.monotonic(), _cards(), self._refusals.get((kind, wanted))
+        since = known.since if known is not None and known.cards == cards else now
+        if known is not None and now - since > QUICK_S and now - known.at < AGAIN_S:
+            raise DeviceError(known.why)
+        try:
+            stream = self._open_any(kind, wanted, rate, latency_s, channels)
+        except DeviceError as exc:
+            self._refusals[kind, wanted] = _Refusal(since, now, cards, str(exc))
+            raise
+        self._refusals.pop((kind, wanted), None)
+        return stream
+
+    def _open_any(self, kind: Kind, wanted: str, rate: int, latency_s: float, channels: int) -> Stream:
         try:
             with self._list_kept():
                 return self._open_listed(kind, wanted, rate, latency_s, channels)
@@ -286,8 +317,11 @@ def _load() -> Any:
 
 
 def _cards() -> str:
-    """Return a text that changes when the kernel gains or loses a sound card."""
-    try:
-        return (_CARDS / "cards").read_text()
-    except OSError:
-        return ""
+    """Return a text that changes when the kernel gains or loses a sound card, or a desktop's sound server begins."""
+    text = ""
+    with suppress(OSError):
+        text = (_CARDS / "cards").read_text()
+    for server in _SERVERS:
+        with suppress(OSError):
+            text += f"{server} {server.stat().st_ctime_ns}\n"
+    return text
