@@ -128,6 +128,9 @@ def test_lines_are_handed_on_from_the_level_on_and_without_secrets(tapped: Any) 
 def test_a_line_that_cannot_be_told_whole_fails_nobody(tapped: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging, "raiseExceptions", False)  # it would show the mistake on standard error
     log, lines, _ = tapped
+    (tap,) = [handler for handler in logging.getLogger().handlers if isinstance(handler, LogTap)]
+    monkeypatch.setattr(log, "handlers", [tap])
+    monkeypatch.setattr(log, "propagate", False)  # who runs tests in several processes cannot pass such a name on
     log.warning("no file %s", os.fsdecode(b"/tmp/\xfc.wav"))
     log.warning("%d seconds", "two")
     log.warning("later")
