@@ -69,6 +69,16 @@ async def test_a_conversation_with_a_follow_up() -> None:
         assert home.speaker.chimes == 1
 
 
+async def test_others_are_asked_to_be_softer_once_for_each_conversation() -> None:
+    async with at_home() as home:
+        for count in (1, 2):
+            home.speak()
+            await home.until_told("ended", "event/session", count=count)
+            await home.until_told("ended", "event/ducking", count=1 + count)
+    events = [json.loads(payload)["event_type"] for topic, payload in home.diary.told if topic == "event/ducking"]
+    assert events == ["ended", "began", "ended", "began", "ended"]
+
+
 @pytest.mark.parametrize(("provider", "dialect"), [("azure", "ga"), ("azure-preview", "preview")])
 async def test_every_frame_either_way_is_what_the_sdk_says_it_must_be(
     provider: Literal["azure", "azure-preview"], dialect: Literal["ga", "preview"]

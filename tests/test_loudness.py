@@ -1,6 +1,8 @@
 """How loud things are, at which hour, and that others are asked to be softer: on a real PulseAudio where it matters."""
 
 import asyncio
+import json
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.probing import Probe
-from tests.soundbed import SoundBed, canary, eventually, require_pulseaudio
+from tests.soundbed import Recording, SoundBed, canary, eventually, require_pulseaudio
 from voiced.config import AudioConfig
 from voiced.core.chimes import chime
 from voiced.core.frames import SERVICE_RATE, Samples
@@ -151,18 +153,68 @@ def music(bed: SoundBed) -> Iterator[None]:
         player.wait()
 
 
+def _level(recording: Recording) -> int:
+    return int(np.median(np.abs(recording.samples[-2_400:].astype(int))))
+
+
+def _listens(probe: Probe) -> None:
+    probe.wait_for(lambda told: "microphone_problem" in told and told["microphone_problem"] is None)
+
+
+def _drained(probe: Probe) -> None:
+    while probe.wait_for_key("event")["event"] != "Drained":
+        pass
+
+
 def test_others_are_softer_while_it_speaks_not_softer_with_each_answer_and_not_while_it_only_listens(
     bed: SoundBed,
 ) -> None:
     with bed.record_speaker() as recording, music(bed), Probe(bed, "--role", "assistant") as probe:
-        probe.wait_for(lambda told: "microphone_problem" in told and told["microphone_problem"] is None)
-
-        def level() -> int:
-            return int(np.median(np.abs(recording.samples[-2_400:].astype(int))))
-
-        eventually(lambda: level() == 10_000, what="music")
+        _listens(probe)
+        eventually(lambda: _level(recording) == 10_000, what="music")
         for item in "ab":
             probe.play(item, np.zeros(SERVICE_RATE // 2, np.int16))
-            eventually(lambda: level() == 1_000, what="softer, and not softer than that")
-            assert "Drained" in [probe.wait_for_key("event")["event"] for _ in range(2)]
-        eventually(lambda: level() == 10_000, what="music as before")
+            eventually(lambda: _level(recording) == 1_000, what="softer, and not softer than that")
+            _drained(probe)
+        eventually(lambda: _level(recording) == 10_000, what="music as before")
+        # Another conversation, once the device was given back; and one that begins just as it is.
+        for item in "cd":
+            probe.play(item, np.zeros(SERVICE_RATE // 2, np.int16))
+            eventually(lambda: _level(recording) == 1_000, what="softer once more")
+            _drained(probe)
+            eventually(lambda: not _streams(bed, "assistant"), what="the device given back")
+        probe.play("e", np.zeros(SERVICE_RATE // 2, np.int16))
+        eventually(lambda: _level(recording) == 1_000, what="no softer than the first time")
+        _drained(probe)
+        eventually(lambda: _level(recording) == 10_000, what="music as at first")
+
+
+def test_who_is_killed_in_the_middle_leaves_others_as_they_were(bed: SoundBed) -> None:
+    with bed.record_speaker() as recording, music(bed):
+        for _ in range(2):
+            with Probe(bed, "--role", "assistant") as probe:
+                _listens(probe)
+                eventually(lambda: _level(recording) == 10_000, what="music")
+                probe.play("a", np.zeros(10 * SERVICE_RATE, np.int16))
+                eventually(lambda: _level(recording) == 1_000, what="softer")
+                probe.signal(signal.SIGKILL)
+                eventually(lambda: _level(recording) == 10_000, what="music as before")
+
+
+def test_a_volume_that_the_user_sets_meanwhile_is_kept(bed: SoundBed) -> None:
+    with bed.record_speaker() as recording, music(bed), Probe(bed, "--role", "assistant") as probe:
+        _listens(probe)
+        eventually(lambda: _level(recording) == 10_000, what="music")
+        probe.play("a", np.zeros(2 * SERVICE_RATE, np.int16))
+        eventually(lambda: _level(recording) == 1_000, what="softer")
+        (player,) = _streams(bed, "music")
+        bed.speaker.ask("pactl", "set-sink-input-volume", player, "-6.0206dB")
+        eventually(lambda: _level(recording) in range(495, 506), what="softer, and as the user wants it")
+        _drained(probe)
+        eventually(lambda: _level(recording) in range(4_950, 5_060), what="as the user wants it")
+
+
+def _streams(bed: SoundBed, role: str) -> list[str]:
+    """Return the numbers of those who play with a role."""
+    inputs = json.loads(bed.speaker.ask("pactl", "--format=json", "list", "sink-inputs"))
+    return [str(one["index"]) for one in inputs if one["properties"].get("media.role") == role]

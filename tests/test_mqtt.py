@@ -64,6 +64,7 @@ KEYS = {
         "event_type id turn session time source wake_word outcome user assistant latency_ms timeline_ms tools usage"
         " cost error"
     ),
+    "event/ducking": "event_type time",
     "event/tool": "event_type time turn name arguments duration_ms",
     "event/error": "event_type time code message",
     "transcript": "turn session role text final seq",
@@ -174,6 +175,7 @@ def test_a_turn_ends_with_the_event_of_its_outcome(outcome: str, event: str) -> 
 
 
 SAMPLES = [
+    passing.DuckingEvent(event_type="began", time=NOON),
     passing.ToolEvent(event_type="called", time=NOON, turn=1, name="end_conversation", arguments="{}"),
     passing.Transcript(turn=1, session="sess_1", role="user", text="What", final=False, seq=0),
     passing.Hearing(time=NOON, level_db=-42.5, gate=True, scores={"hey_jarvis": 0.12}),

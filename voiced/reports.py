@@ -57,6 +57,7 @@ class Reports:
     _booted: datetime | None = None
     _info: payloads.Info | None = None
     _state: payloads.State | None = None
+    _ducking: passing.Ducking | None = None
 
     def clock(self, since_boot_s: float) -> None:
         """Look at the wall clock, beside one that nobody can set; if it was set, tell anew what holds since when.
@@ -113,6 +114,10 @@ class Reports:
         if state.state == "idle" and self._unable is not None:
             state = state.model_copy(update={"state": "error", "reason": self._unable})
         self.broker.keep("state", state.json_text())
+        ducking: passing.Ducking = "began" if state.state in {"listening", "processing", "responding"} else "ended"
+        if ducking != self._ducking:
+            self._ducking = ducking
+            self.broker.tell("event/ducking", passing.DuckingEvent(event_type=ducking, time=self.today()).json_text())
 
     def _cannot(self) -> str | None:
         """Return the code of the problem with which no conversation is possible until somebody does something."""

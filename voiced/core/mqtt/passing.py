@@ -1,9 +1,11 @@
 """What voiced says while it happens, never kept: tools, live text, its log, what units of a house tell each other."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from voiced.core.mqtt.payloads import Count, Payload, Share, Time
+
+Ducking: TypeAlias = Literal["began", "ended"]
 
 
 class ToolEvent(Payload):
@@ -17,6 +19,13 @@ class ToolEvent(Payload):
     """JSON text as the model wrote it; ``None`` where no texts are published."""
     duration_ms: Count | None = None
     """``None`` while it runs."""
+
+
+class DuckingEvent(Payload):
+    """``event/ducking``: from now on other players should be softer, or as before; never the same twice in a row."""
+
+    event_type: Ducking
+    time: Time
 
 
 class Transcript(Payload):

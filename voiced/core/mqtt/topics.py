@@ -50,6 +50,7 @@ TABLE = (
     Topic("event/wake", "out", "a conversation was called for, or a word heard that called nobody", payloads.WakeEvent),
     Topic("event/session", "out", "a session with the service began or ended", payloads.SessionEvent),
     Topic("event/turn", "out", "a turn began or ended", payloads.TurnEvent),
+    Topic("event/ducking", "out", "others should be softer now, or as before", passing.DuckingEvent),
     Topic("event/tool", "out", "the model used a tool", passing.ToolEvent),
     Topic("event/error", "out", "something failed, or works again", payloads.ErrorEvent),
     Topic("transcript", "out", "what is being said, with `mqtt.live_transcript`", passing.Transcript, qos=0),
