@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -124,19 +124,26 @@ def test_the_licence_is_told_and_shipped() -> None:
     assert "END OF TERMS AND CONDITIONS" in text
 
 
-def test_the_wheel_holds_the_whole_package(tmp_path: Path) -> None:
-    source = tmp_path / "source"
+def wheel_of(folder: Path, copy: Callable[[Path, Path], object]) -> Path:
+    """Build the wheel from a copy of what is under version control."""
+    source = folder / "source"
     for path in tracked():
-        copy = source / path.relative_to(ROOT)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(path, copy)
+        there = source / path.relative_to(ROOT)
+        there.parent.mkdir(parents=True, exist_ok=True)
+        copy(path, there)
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)],
+        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)],
         cwd=source,
         check=True,
         capture_output=True,
     )
-    (built,) = tmp_path.glob("*.whl")
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_the_whole_package_and_is_the_same_wherever_it_is_built(tmp_path: Path) -> None:
+    built = wheel_of(tmp_path / "one", shutil.copy2)
+    assert wheel_of(tmp_path / "at another time", shutil.copy).read_bytes() == built.read_bytes()
     with zipfile.ZipFile(built) as wheel:
         names = set(wheel.namelist())
     assert {str(path.relative_to(ROOT)) for path in tracked("voiced")} <= names
