@@ -1,6 +1,7 @@
 """What the broker or the way to it can do wrong, and the sentences that say so; on a real mosquitto."""
 
 import asyncio
+import json
 import os
 import socket
 from pathlib import Path
@@ -25,9 +26,22 @@ from voiced.core.mqtt.topics import Topics
 from voiced.edge import brokerlogin, mosquitto
 from voiced.edge.broker import MqttBroker
 from voiced.edge.mosquitto import Mosquitto
+from voiced.edge.paholink import LARGEST_PACKET
 from voiced.errors import ConfigError, VoicedError
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
+
+
+async def test_a_message_of_many_megabytes_never_comes_here(mosquitto: Mosquitto) -> None:
+    async with make_broker(mosquitto.port) as broker, Neighbour(mosquitto.port) as other, obeyed(broker):
+        await connected(broker)
+        for size in (1 << 20, LARGEST_PACKET, 1):
+            await other.send(KITCHEN.own("command/stop"), b" " * size, response_topic="answers/here")
+        await eventually(lambda: len(other.on("answers/here")) >= 2, "answers")
+        first, last = map(json.loads, other.on("answers/here"))
+        assert "send less" in first["error"]["message"]
+        assert last["ok"]
+        assert broker.connected
 
 
 async def test_a_wrong_password_is_said_in_words(tmp_path: Path) -> None:

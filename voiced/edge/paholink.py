@@ -29,6 +29,9 @@ WILL_DELAY_S = 5
 SESSION_EXPIRY_S = 30
 RECEIVE_MAXIMUM = 65_535
 """What a broker takes unconfirmed if it does not say."""
+LARGEST_PACKET = 16 << 20
+"""Bytes the broker may send us at once, which MQTT 5 lets us say. What is a little too long for us is answered with a
+sentence, but nobody can have us hold the 256 MB that a message may have."""
 NO_MATCHING_SUBSCRIBERS = 16
 """Reason code of MQTT 5, 3.4.2.1: no failure, the message went nowhere. mosquitto tells, others may not."""
 UNHEARD_KEPT = 16
@@ -148,7 +151,9 @@ class Link:
             self._host,
             self._config.port,
             keepalive=KEEPALIVE_S,
-            properties=self._properties(PacketTypes.CONNECT, SessionExpiryInterval=expiry_s),
+            properties=self._properties(
+                PacketTypes.CONNECT, SessionExpiryInterval=expiry_s, MaximumPacketSize=LARGEST_PACKET
+            ),
         )
         self._client.loop_start()
 
