@@ -16,6 +16,7 @@ from tests.test_conversation import (
 )
 from voiced.core import conversation as mind
 from voiced.core.effects import (
+    Accept,
     BeginTurn,
     Chime,
     CloseSession,
@@ -134,6 +135,32 @@ def test_what_somebody_answers_to_a_question_is_heard_again_and_answers_it() -> 
     assert isinstance(sent, Send)
     assert isinstance(sent.event, wire.CreateResponse)
     assert sent.event.report is not None
+
+
+def in_question(*events: Event) -> Story:
+    """Somebody was asked, by a service that writes down what they say."""
+    question = Question(1, "Yes or no?", (Answer("no", ("no",)),))
+    asked = Asked(question.text, "default", literal=True, listen_after=True, question=question, request=1)
+    story = Story(rules=Rules(written=frozenset({"default"})))
+    story.tell(asked, SessionReady(), wire.ResponseStarted("r1"), audio(), wire.ResponseDone("r1", "completed"))
+    story.tell(Drained(), *events)
+    return story
+
+
+def test_an_answer_in_two_pieces_is_not_over_when_only_the_first_is_written() -> None:
+    story = in_question(SPOKE, STOPPED, Near("enough", 90_000), STARTED, wire.SpeechStopped("u2", 6000))
+    assert story.tell(wire.InputTranscript("u1", "Well")) == []
+    assert isinstance(story.at(), Processing)
+    answer: dict[str, object] = {"answer": None, "text": "Well I think not", "slots": {}}
+    assert Accept(1, answer) in story.tell(wire.InputTranscript("u2", "I think not"))
+
+
+def test_what_was_heard_before_a_session_died_is_not_heard_twice() -> None:
+    story = in_question(SPOKE, STOPPED, Near("enough", 90_000), STARTED, wire.InputTranscript("u1", "Well"))
+    assert isinstance(story.at(), Hearing)
+    story.tell(DIED, SessionReady(), wire.SpeechStopped("u1", 6000))
+    answer: dict[str, object] = {"answer": None, "text": "Well I do not know", "slots": {}}
+    assert Accept(1, answer) in story.tell(wire.InputTranscript("u1", "Well I do not know"))
 
 
 def test_an_answer_that_has_begun_to_sound_is_not_given_twice() -> None:

@@ -26,13 +26,15 @@ def answering(state: Active, event: Event, now: float, rules: Rules) -> Step | N
     match event:
         case wire.SpeechStopped() if isinstance(state, Hearing) and not state.held:
             if state.talk.profile in rules.written:
-                question = replace(question, left_to_model=False)  # what it was asked before is not the whole any more
+                # What the model was asked before is not the whole any more.
+                question = replace(question, left_to_model=False, unwritten=question.unwritten + 1)
                 return Processing(replace(state.talk, question=question), now + WRITTEN_S), ()
             return _left_to_model(state.talk, question, now, rules)
         case wire.InputTranscript() | wire.InputTranscriptFailed() if is_nobodys(state.talk, event.item_id):
             return state, ()
         case wire.InputTranscript(text=text):
-            return _heard(state, replace(question, said=f"{question.said} {text}".strip()))
+            said, unwritten = f"{question.said} {text}".strip(), max(0, question.unwritten - 1)
+            return _heard(state, replace(question, said=said, unwritten=unwritten))
         case wire.InputTranscriptFailed() | Tick() if isinstance(state, Processing) and not question.left_to_model:
             is_time = isinstance(event, wire.InputTranscriptFailed) or now >= state.until
             return _left_to_model(state.talk, question, now, rules) if is_time else (state, ())
@@ -70,7 +72,7 @@ def unanswered(before: State, after: State, effects: tuple[Effect, ...]) -> tupl
 
 def _heard(state: Hearing | Processing, question: Question) -> Step:
     told = questions.understood(question, question.said)
-    if isinstance(state, Hearing) and told["answer"] is None:  # they go on
+    if told["answer"] is None and (isinstance(state, Hearing) or question.unwritten):  # there is more
         return replace(state, talk=replace(state.talk, question=question)), ()
     if not question.said:
         return rest(state, "silence")

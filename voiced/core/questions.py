@@ -28,6 +28,8 @@ class Question:
     """Seconds to wait for the first word; ``None``: as after a wake word."""
     said: str = ""
     """What was said so far."""
+    unwritten: int = 0
+    """Pieces of what was said whose transcript is to come."""
     left_to_model: bool = False
     """Whether the model was asked what the person said."""
 

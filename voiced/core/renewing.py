@@ -72,8 +72,7 @@ def lost(state: Active, event: SessionLost, now: float, rules: Rules) -> Step:
         case Hearing():
             return _reopened(state, event, "held" if state.held else "sound", now, rules)
         case Processing() if talk.question is not None and not talk.literal:  # what they answered is to be heard again
-            unheard = replace(talk, question=replace(talk.question, said="", left_to_model=False))
-            return _reopened(Hearing(unheard, state.until), event, "sound", now, rules)
+            return _reopened(Hearing(talk, state.until), event, "sound", now, rules)
         case Processing() | Responding(heard=False):
             unanswered = Processing(replace(talk, goodbye=False), state.until)
             as_asked: Resend = "sound" if talk.by_voice else "text"
@@ -170,7 +169,10 @@ def _ready(state: Reopening, now: float, rules: Rules) -> Step:
 
 def _taken_over(talk: Talk, successor: Successor) -> Talk:
     """Return the conversation in its new session, which knows nothing of what the old one heard."""
-    return replace(talk, session=successor.number, successor=None, suspect=None, void=(), void_next=False)
+    question = talk.question and replace(talk.question, said="", unwritten=0, left_to_model=False)
+    return replace(
+        talk, session=successor.number, successor=None, suspect=None, void=(), void_next=False, question=question
+    )
 
 
 # --- a session that is to be replaced ---------------------------------------------------------------------------------
