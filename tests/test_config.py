@@ -138,6 +138,8 @@ def test_all_parts_that_disagree_are_told_at_once(tmp_path: Path) -> None:
         ("[profiles.kid.voice_live]\ninput_rate = 8000", "profiles.kid.voice_live.input_rate: "),
         ("wake = 3", "wake: "),
         ("[wake]\nwords = []", "wake.words: "),
+        ('[realtime]\nkey_file = "~nobody-here/key"', 'realtime.key_file: there is no home folder "~nobody-here"'),
+        ('[wake]\nclips_dir = "~nobody-here"', "wake.clips_dir: there is no home folder"),
         ('[realtime]\nprovider = "custom"\nurl = "http://x"', "realtime.url: "),
         ('[realtime]\nprovider = "azure"\nendpoint = "my-resource"', "realtime.endpoint: must be a URL"),
         ('[profiles.default]\nmodalities = ["audio", "text"]', "profiles.default.modalities: must be"),

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from voiced.places import is_address, is_place
-from voiced.profileconfig import Fraction, ProfileConfig, Section
+from voiced.profileconfig import Fraction, Place, ProfileConfig, Section
 
 Provider = Literal["azure", "azure-preview", "voice-live", "openai", "custom", "simulator"]
 Percent = Annotated[int, Field(ge=0, le=100)]
@@ -113,7 +113,7 @@ class WakeWordConfig(Section):
     """How many of the last ``window`` scores (80 ms each) must reach it; default: what measured best."""
     window: int | None = Field(default=None, ge=1, le=25)
     """Default: ``patience``, so all in a row."""
-    verifier: str = ""
+    verifier: Place = ""
     """File of ``voiced wake verify``: only that person's voice counts."""
     verifier_threshold: Fraction | None = None
     """Probability that it was that voice, which counts; default: what the training proposed."""
@@ -138,7 +138,7 @@ class WakeConfig(Section):
 
     sensitivity: Fraction = 0.5
     """0 (deaf) to 1 (jumpy)."""
-    models_dir: str = ""
+    models_dir: Place = ""
     """Folder with further openWakeWord ``.onnx`` models."""
     gate: Literal["on", "off"] = "on"
     """``off``: the models score silence too, at ten times the cost in a quiet room."""
@@ -150,7 +150,7 @@ class WakeConfig(Section):
     """How many; beyond them the oldest are deleted."""
     clips_days: float = Field(default=7.0, gt=0, le=3650)
     """Days after which they are deleted."""
-    clips_dir: str = ""
+    clips_dir: Place = ""
     """Folder; default: ``clips`` in the state directory."""
     words: tuple[WakeWordConfig, ...] = Field(default=(WakeWordConfig(model="hey_jarvis"),), min_length=1)
 
@@ -192,7 +192,7 @@ class RealtimeConfig(Section):
     """``auto``: a key if one is found, else keyless (Azure only)."""
     scope: str = "https://cognitiveservices.azure.com/.default"
     """What the keyless token is asked for."""
-    key_file: str = ""
+    key_file: Place = ""
     """File that holds the key; else a systemd credential or the environment."""
     ca_file: str = ""
     """Certificates to trust instead of the system's, PEM."""
@@ -245,7 +245,7 @@ class MqttConfig(Section):
     """Empty: no MQTT."""
     port: int = Field(default=1883, ge=1, le=65535)
     username: str = ""
-    password_file: str = ""
+    password_file: Place = ""
     """File that holds the password; else a systemd credential ``mqtt_password`` or ``VOICED_MQTT_PASSWORD``."""
     tls: bool = False
     ca_file: str = ""

@@ -1,10 +1,23 @@
 """``[profiles.NAME]``: who answers, and everything a session with the service can be told about it."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def _has_a_home(value: str) -> str:
+    try:
+        Path(value).expanduser()
+    except RuntimeError as exc:
+        raise ValueError(f'there is no home folder "{Path(value).parts[0]}"; write the whole path') from exc
+    return value
+
+
+Place = Annotated[str, AfterValidator(_has_a_home)]
+"""A file or folder; ``~`` is the home folder of the daemon's user."""
 
 
 class Section(BaseModel):

@@ -36,7 +36,7 @@ def password(config: MqttConfig) -> str | None:
     """
     credential = Path(os.environ.get("CREDENTIALS_DIRECTORY", "")) / "mqtt_password"
     if config.password_file:
-        path, key = Path(config.password_file), "mqtt.password_file"
+        path, key = Path(config.password_file).expanduser(), "mqtt.password_file"
     elif "CREDENTIALS_DIRECTORY" in os.environ and credential.exists():
         path, key = credential, "systemd credential mqtt_password"
     else:
