@@ -13,7 +13,6 @@ import pytest
 
 from tests.callers import SETTINGS, scenario, server
 from tests.stories import Home, at_home, config_for_tests
-from tests.waiting import eventually
 from voiced.config import RealtimeConfig
 from voiced.core.realtime.endpoint import endpoint, masked
 from voiced.edge.credentials import Credentials
@@ -79,8 +78,8 @@ async def test_a_daemon_at_work_tells_no_secret(auth: str, how: str, caplog: pyt
         if refusal is None:
             await home.until_told("finished")
         else:
-            await eventually(lambda: home.reports.is_a_problem("service"), "a problem")
-        await home.until_idle()
+            await home.until_told("error", "event/error")
+        await home.diary.until(lambda _: home.states()[-1] in {"idle", "error"})
         shown = home.simulator.attempts[0].request.headers
         assert (KEY if auth == "key" else TOKEN) in json.dumps(dict(shown))
     ours = "\n".join(
