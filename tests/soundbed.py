@@ -182,6 +182,11 @@ class SoundBed:
     ) -> None:
         self._house.close()
 
+    def name_no_devices(self) -> None:
+        """Let the default be what the servers say, as on a desktop; for programs that start from now on."""
+        text = self._alsa.read_text()
+        self._alsa.write_text(text.replace(" device mic", "").replace(" device speaker", ""))
+
     def environment(self) -> dict[str, str]:
         """Return the environment of a program that shall hear and speak here.
 

@@ -1,5 +1,6 @@
 """Microphone and speaker on a real PulseAudio through real ALSA and PortAudio; and what happens when they go away."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from voiced.core.devices import Device, card_of, choose, mono, stable_name, usb_
 from voiced.core.frames import FRAME, SERVICE_RATE, Samples
 from voiced.core.likeness import best_match
 from voiced.core.resample import resample
+from voiced.edge import soundserver
 from voiced.edge.microphone import FrameCutter, pauses
 from voiced.errors import DeviceError
 
@@ -403,6 +405,35 @@ def test_a_device_that_was_not_there_at_the_start_is_found_when_it_comes(beds: B
             assert gone["speaker_problem"] is None
             bed.microphone.plug()
             probe.wait_for_all(is_listening, has_frames)
+
+
+def test_a_node_of_the_sound_server_is_heard_whatever_its_default_is(beds: Beds) -> None:
+    with beds(microphone_rate=16_000, speaker_rate=SERVICE_RATE) as bed:
+        bed.name_no_devices()
+        bed.microphone.ask("pactl", "load-module", "module-null-sink", "sink_name=desk")
+        bed.microphone.ask("pactl", "set-default-source", "desk.monitor")
+        said, answer = speechlike(16_000), speechlike(SERVICE_RATE)
+        known = soundserver.nodes({**os.environ, "PULSE_SERVER": f"unix:{bed.microphone.socket}"})
+        assert [(one.name, one.inputs) for one in known] == [("node:mic", 1), ("node:micfeed", 0), ("node:desk", 0)]
+        with Probe(bed, "--input", "node:mic", "--output", "node:speaker") as probe:
+            probe.wait_for_all(is_listening, has_frames)
+            repeat_until_heard(bed, probe, said)
+            with bed.record_speaker() as recording:
+                probe.play("one", answer)
+                probe.wait_for(lambda told: told.get("event") == "Drained")
+                eventually(lambda: best_match(recording.samples, answer)[0] > 0.99, what="heard")
+
+
+def test_a_node_that_is_missing_is_told_by_its_name_and_found_when_it_comes(beds: Beds) -> None:
+    assert soundserver.nodes({"PULSE_SERVER": "unix:/nowhere"}) == soundserver.nodes({}) == []
+    with beds(microphone_rate=16_000) as bed:
+        bed.name_no_devices()
+        with Probe(bed, "--input", "node:late") as probe:
+            probe.wait_for(lambda told: "microphone 'late'" in (told.get("microphone_problem") or ""))
+            late = ("load-module", "module-remap-source", "source_name=late", "master=micfeed.monitor")
+            bed.microphone.ask("pactl", *late)
+            probe.wait_for_all(is_listening, has_frames)
+            repeat_until_heard(bed, probe, speechlike(16_000))
 
 
 def test_a_microphone_that_gives_nothing_but_zeros_is_known_by_that(beds: Beds) -> None:

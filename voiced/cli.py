@@ -220,9 +220,10 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _devices(options: argparse.Namespace) -> int:
+    from voiced.edge import soundserver
     from voiced.edge.soundcard import list_devices
 
-    found = list_devices()
+    found = [*list_devices(), *soundserver.nodes(os.environ)]
     if options.json:
         console.print_json([asdict(device) for device in found])
         return 0

@@ -12,6 +12,9 @@ from voiced.errors import DeviceError
 
 Kind: TypeAlias = Literal["input", "output"]
 
+NODE = "node:"
+"""Before the name of a source or sink of a desktop's sound server, which is reached through the default device."""
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -55,7 +58,7 @@ def choose(devices: list[Device], wanted: str, kind: Kind) -> Device:
 
     Args:
         devices: What there is.
-        wanted: ``default``, a stable name, a part of just one, in any case, or a USB port.
+        wanted: ``default``, :data:`NODE` and a name, a stable name, a part of just one, in any case, or a USB port.
         kind: Which side must have channels.
 
     Raises:
@@ -67,7 +70,7 @@ def choose(devices: list[Device], wanted: str, kind: Kind) -> Device:
     if not fitting:
         raise DeviceError(f"there is no {what}; plug one in, or start the sound server")
     names = ", ".join(repr(device.name) for device in fitting)
-    if wanted == "default":
+    if wanted == "default" or wanted.startswith(NODE):
         for device in fitting:
             if device.is_default_input if kind == "input" else device.is_default_output:
                 return device

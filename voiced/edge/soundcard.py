@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from voiced.core.devices import Device, Kind, card_of, choose, stable_name, usb_ports
+from voiced.core.devices import NODE, Device, Kind, card_of, choose, stable_name, usb_ports
 from voiced.edge.stream import BLOCKS, CALL_LIMIT_S, STALL_S, Stream
 from voiced.errors import DeviceError
 
@@ -27,6 +27,10 @@ _WATCH_S = 0.25
 _CARDS = Path("/proc/asound")
 _SERVERS = [Path(os.environ.get("XDG_RUNTIME_DIR", "/run")) / name for name in ("pulse/native", "pipewire-0")]
 _ROLE_VARIABLE = "PULSE_PROP"
+_NODE_VARIABLES: dict[Kind, tuple[str, str]] = {
+    "input": ("PULSE_SOURCE", "PIPEWIRE_NODE"),
+    "output": ("PULSE_SINK", "PIPEWIRE_NODE"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,12 +188,13 @@ class Soundcard:
     def _open_listed(self, kind: Kind, wanted: str, rate: int, latency_s: float, channels: int) -> Stream:
         with self.limit(CALL_LIMIT_S, "listing sound devices"):
             device = choose(self.devices(), wanted, kind)
-        name = f"{'microphone' if kind == 'input' else 'speaker'} {device.name!r}"
+        node = wanted.removeprefix(NODE) if wanted.startswith(NODE) else ""
+        name = f"{'microphone' if kind == 'input' else 'speaker'} {node or device.name!r}"
         make = self._portaudio.RawInputStream if kind == "input" else self._portaudio.RawOutputStream
         refusal = DeviceError(f"{name} cannot be opened")
         for its_rate, its_channels in ((rate, channels), (rate, 2), (device.rate, channels), (device.rate, 2)):
             try:
-                with self._named(kind), self.limit(OPEN_LIMIT_S, f"opening {name} at {its_rate} Hz"):
+                with self._named(kind, node), self.limit(OPEN_LIMIT_S, f"opening {name} at {its_rate} Hz"):
                     stream = make(
                         device=device.index,
                         samplerate=its_rate,
@@ -237,21 +242,26 @@ class Soundcard:
                 self._changed.notify_all()
 
     @contextmanager
-    def _named(self, kind: Kind) -> Iterator[None]:
-        """Let a speaker's stream carry the role, and no microphone's, which would keep others soft for ever.
+    def _named(self, kind: Kind, node: str) -> Iterator[None]:
+        """Let a stream lead to a node of the sound server, and a speaker's carry the role.
 
-        Source: pa_init_proplist of libpulse reads the variable whenever a client connects, which ALSA's plug-in does
-        for each stream.
+        A microphone's would keep others soft for ever. Source: libpulse (pa_init_proplist, pa_client_conf_load) and
+        PipeWire's plug-in for ALSA read these variables whenever a client connects, which is for each stream.
         """
         with self._naming:
-            mine = kind == "output" and self._role and _ROLE_VARIABLE not in os.environ
-            if mine:
-                os.environ[_ROLE_VARIABLE] = f"media.role={self._role}"
+            before = dict(os.environ)
+            if kind == "output" and self._role:
+                os.environ.setdefault(_ROLE_VARIABLE, f"media.role={self._role}")
+            if node:
+                os.environ.update(dict.fromkeys(_NODE_VARIABLES[kind], node))
             try:
                 yield
             finally:
-                if mine:
-                    del os.environ[_ROLE_VARIABLE]
+                for name in (_ROLE_VARIABLE, *_NODE_VARIABLES[kind]):
+                    if name in before:
+                        os.environ[name] = before[name]
+                    else:
+                        os.environ.pop(name, None)
 
     @contextmanager
     def _list_kept(self) -> Iterator[None]:

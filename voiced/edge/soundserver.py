@@ -16,6 +16,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
+from voiced.core.devices import NODE, Device
+
 logger = logging.getLogger(__name__)
 
 CLIENTS = ("libpulse.so", "libasound_module_pcm_pipewire.so")
@@ -95,21 +97,39 @@ def default_source(environ: Mapping[str, str]) -> str:
 
     Source: libpulse takes ``PULSE_SOURCE`` before the server's default.
     """
-    if not (address := _address(environ)):
-        return ""
-
-    def ask(*arguments: str) -> str:
-        command = ("pactl", f"--server={address}", *arguments)
-        env = {**environ, "LC_ALL": "C"}
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=ANSWER_S, env=env).stdout  # noqa: S603 - all words are ours
-
     try:
-        name = environ.get("PULSE_SOURCE") or ask("get-default-source").strip()
-        mine = [source for source in json.loads(ask("--format=json", "list", "sources")) if source["name"] == name]
+        name = environ.get("PULSE_SOURCE") or _told(environ, "get-default-source").strip()
+        sources = json.loads(_told(environ, "--format=json", "list", "sources"))
+        mine = [source for source in sources if source["name"] == name]
         return " ".join(str(source[key]) for source in mine for key in ("name", "description", "driver"))
     except (OSError, subprocess.SubprocessError, ValueError, LookupError) as exc:
         logger.debug("the sound server cannot be asked: %r", exc)
         return ""
+
+
+def nodes(environ: Mapping[str, str]) -> list[Device]:
+    """Return microphones and speakers of the server by names that can be configured; none where none answers."""
+    found: list[Device] = []
+    for listed, inputs in (("sources", 1), ("sinks", 0)):
+        try:
+            names = [one["name"] for one in json.loads(_told(environ, "--format=json", "list", listed))]
+        except (OSError, subprocess.SubprocessError, ValueError, LookupError) as exc:
+            logger.debug("the sound server cannot be asked: %r", exc)
+            return []
+        found += [
+            Device(NODE + name, -1, inputs, 1 - inputs, 0, is_default_input=False, is_default_output=False)
+            for name in names
+            if not name.endswith(".monitor")
+        ]
+    return found
+
+
+def _told(environ: Mapping[str, str], *arguments: str) -> str:
+    if not (address := _address(environ)):
+        raise FileNotFoundError("there is no sound server")
+    command = ("pactl", f"--server={address}", *arguments)
+    env = {**environ, "LC_ALL": "C"}
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=ANSWER_S, env=env).stdout  # noqa: S603 - all words are ours
 
 
 def _address(environ: Mapping[str, str]) -> str:
