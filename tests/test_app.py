@@ -19,6 +19,7 @@ from voiced.config import (
 )
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.core.mqtt.commands import Message
+from voiced.core.mqtt.payloads import BrokerHealth
 from voiced.core.resample import resample
 from voiced.core.states import Rules
 from voiced.errors import RestartError
@@ -480,3 +481,14 @@ async def test_health_says_how_the_microphone_is(problems: tuple[str, ...], show
             home.reports.problem(code, "Something is wrong with it.")
         home.reports.health(overruns=0, echo=home.echo.health, always=True)
         assert json.loads(home.diary.kept["health"])["microphone"] == shown
+
+
+async def test_turns_that_were_dropped_are_said_each_time_there_are_more() -> None:
+    async with at_home(QUICK) as home:
+        for dropped in (0, 2, 2, 5):
+            home.diary.health = BrokerHealth(dropped_turns=dropped)
+            home.reports.health(overruns=0, echo=home.echo.health)
+        said = [error["message"] for error in told(home.diary, "event/error", "error")]
+        assert [message.split()[0] for message in said] == ["2", "3"]
+        assert all("mqtt.outbox_days" in message for message in said)
+        assert json.loads(home.diary.kept["health"])["mqtt"]["dropped_turns"] == 5

@@ -22,6 +22,7 @@ from tests.mosquitto import (
 )
 from tests.waiting import eventually
 from voiced.config import MqttConfig
+from voiced.core.mqtt.commands import Ping
 from voiced.core.mqtt.topics import Topics
 from voiced.edge import brokerlogin, mosquitto
 from voiced.edge.broker import MqttBroker
@@ -230,6 +231,27 @@ async def test_a_broker_of_the_older_protocol_is_spoken_to(mosquitto: Mosquitto)
             door.open()
             await connected(broker)
         await eventually(lambda: neighbour.last(AVAILABILITY) == "offline", "offline")
+
+
+async def test_the_older_protocol_carries_turns_commands_and_their_answers(mosquitto: Mosquitto) -> None:
+    """Without MQTT 5: an answer goes to the usual topic, and a command that the broker kept is ignored all the same."""
+    async with Neighbour(mosquitto.port) as neighbour, Door(mosquitto.port, knows_v5=False) as door:
+        await neighbour.send("voiced/kitchen/command/listen", "PRESS", retain=True)
+        async with make_broker(door.port) as broker, obeyed(broker) as done:
+            broker.deliver("event/turn", "told before", parcel="t1")
+            await connected(broker)
+            await neighbour.send("voiced/kitchen/command/ping", "", response_topic="elsewhere", correlation=b"1")
+            await eventually(lambda: neighbour.on("voiced/kitchen/response"), "it is answered")
+            assert [type(command) for command in done] == [Ping]
+            assert neighbour.on("elsewhere") == []
+            door.shut()
+            broker.deliver("event/turn", "told meanwhile", parcel="t2")
+            door.open()
+            await eventually(lambda: broker.health.waiting_turns == 0, "the turns are confirmed", 30)
+            assert neighbour.on("voiced/kitchen/event/turn") == ["told before", "told meanwhile"]
+            assert (door.v5_refused, broker.health.dropped_turns) == (1, 0)
+            door.shut()  # as if the process had been killed
+            await eventually(lambda: neighbour.last(AVAILABILITY) == "offline", "the will")
 
 
 # --- the private broker itself ---

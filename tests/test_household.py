@@ -4,11 +4,14 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import numpy as np
 import pytest
 
 from tests.fakes import Diary, InstantSpeaker
+from tests.recordings import NOTES, SOUNDS, load, noise
 from tests.stories import QUICK, Home, at_home, config_for_tests, told
 from voiced.config import ConversationConfig, DeviceConfig, HouseConfig
+from voiced.core.frames import FRAME, MICROPHONE_RATE
 from voiced.core.mqtt.commands import Message
 
 CLAIMS = "voiced/all/house/home/claim"
@@ -111,6 +114,18 @@ async def test_inside_the_window_nobody_begins_who_does_not_answer() -> None:
         await bath.until_told("finished")
         await bath.until_idle()
         assert (answered(attic), attic.speaker.chimes, attic.simulator.connections) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(("quiet", "loud"), [("attic", "bath"), ("bath", "attic")])
+async def test_inside_the_window_the_room_wins_where_the_word_stands_out_of_the_noise(quiet: str, loud: str) -> None:
+    async with rooms(quiet, loud, window_ms=500) as (best, other):
+        for room, rms in ((other, 400), (best, 20)):
+            sound = load(SOUNDS / "hey_jarvis_1.wav")
+            room.ears.wakes_at[NOTES["hey_jarvis_1"]["wake_end"] // FRAME * FRAME] = "hey_jarvis"
+            room.microphone.hear(np.concatenate([sound + noise(len(sound) / MICROPHONE_RATE, rms=rms), noise(1.0)]))
+        await best.until_told("finished")
+        await best.until_idle()
+        assert (answered(other), other.simulator.connections) == (0, 0)
 
 
 @pytest.mark.parametrize("together", ["", "home"])

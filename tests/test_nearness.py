@@ -9,7 +9,7 @@ from tests.recordings import NOTES, SOUNDS, frames, load, noise
 from voiced.core.effects import EndTurn
 from voiced.core.events import Near
 from voiced.core.frames import FRAME, MICROPHONE_RATE, Frame, Samples
-from voiced.core.nearness import OVER_S, WINDOW_S, Nearness, Role, role
+from voiced.core.nearness import CLEAREST_DB, OVER_S, WINDOW_S, Nearness, Role, clearness, role
 from voiced.core.realtime.events import SpeechStarted
 from voiced.core.states import (
     Connecting,
@@ -166,3 +166,28 @@ def test_nothing_is_told_twice_and_nobody_begins_before_the_window(story: list[t
                 assert frame.end - round(WINDOW_S * MICROPHONE_RATE) <= near.since <= frame.start
                 known = near
         start += len(piece)
+
+
+# --- how well a wake word was heard -----------------------------------------------------------------------------------
+
+
+def heard(word_db: float, room_rms: float) -> float:
+    word = np.concatenate([np.zeros(5 * MICROPHONE_RATE, np.int16), at(word_db, CALL[WAKE_END - 18_000 : WAKE_END])])
+    past = tuple(frames(word + noise(len(word) / MICROPHONE_RATE, rms=room_rms)))
+    return clearness(past, past[-1].end)
+
+
+def test_a_word_is_the_clearer_the_louder_it_is_and_the_quieter_the_room() -> None:
+    assert heard(-12.0, 20) < heard(-6.0, 20) < heard(0.0, 20) < 1.0
+    assert heard(0.0, 400) < heard(0.0, 100) < heard(0.0, 20)
+    assert heard(0.0, 20) - heard(-12.0, 20) == pytest.approx(12.0 / CLEAREST_DB, abs=0.02)
+
+
+def test_how_sensitive_a_microphone_is_makes_no_difference() -> None:
+    assert heard(-6.0, 50) == pytest.approx(heard(0.0, 100), abs=0.02)
+
+
+def test_without_a_room_before_the_word_it_is_not_known() -> None:
+    assert clearness((), 0) == 0.0
+    assert clearness(tuple(frames(CALL[:WAKE_END]))[-20:], WAKE_END) == 0.0
+    assert clearness(tuple(frames(np.zeros(5 * MICROPHONE_RATE, np.int16))), 4 * MICROPHONE_RATE) == 0.0

@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,7 @@ def test_what_was_kept_is_there_again_in_its_order_and_what_was_forgotten_is_not
 
 WRITER = """
 import sys
+import time
 from pathlib import Path
 from voiced.core.outgoing import Parcel
 from voiced.edge.outboxfile import OutboxFile
@@ -203,3 +205,22 @@ async def test_more_turns_than_the_outbox_holds_are_dropped_counted_and_gone_fro
                 broker.deliver("event/turn", json.dumps(number), parcel=f"t{number}")
             assert (broker.health.waiting_turns, broker.health.dropped_turns) == (3, 2)
     assert reread(path) == ["t2", "t3", "t4"]
+
+
+@pytest.mark.usefixtures("nothing_left")
+async def test_turns_older_than_the_outbox_keeps_are_dropped_counted_and_never_told(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    path, now = tmp_path / "outbox.sqlite", time.time()
+    with OutboxFile(path) as outbox:
+        for name, days in (("ancient", 30), ("old", 2.1), ("young", 1.9)):
+            outbox.keep(Parcel(name, TURNS, name, now - days * 86_400))
+    async with Neighbour(mosquitto.port) as neighbour:
+        with OutboxFile(path) as outbox:
+            async with make_broker(config(mosquitto.port, outbox_days=2), outbox=outbox) as broker:
+                broker.deliver("event/turn", "new", parcel="new")
+                await eventually(lambda: broker.health.waiting_turns == 0, "all confirmed")
+                assert broker.health.dropped_turns == 2
+        await eventually(lambda: len(neighbour.on(TURNS)) >= 2, "they are told")
+        assert neighbour.on(TURNS) == ["young", "new"]
+    assert reread(path) == []

@@ -20,7 +20,7 @@ from voiced.core.doubting import is_doubtful
 from voiced.core.events import Called, Drained, Ended, Event, Released, SessionReady, SuccessorReady, Tick, Woken
 from voiced.core.frames import FRAME, MICROPHONE_RATE, Frame, seconds
 from voiced.core.mqtt import commands, payloads
-from voiced.core.nearness import Nearness, role
+from voiced.core.nearness import Nearness, clearness, role
 from voiced.core.playout import Drained as PlayoutDrained
 from voiced.core.playout import PlayoutEvent, Started
 from voiced.core.profiles import deployment, rules
@@ -109,7 +109,7 @@ class Daemon:
             reports=reports,
             spent=parts.spent,
         )
-        self._is_starting = True
+        self._is_starting, self.frames = True, 0
         self._desk = Desk(
             config=config,
             reports=reports,
@@ -119,6 +119,7 @@ class Daemon:
             step=self._step,
             later=self.post,
             chime=self._hands.chime,
+            clearness=lambda wake: clearness(self._uplink.recent, wake.end),
             follow=self._follow,
             apply=self._apply,
         )
@@ -129,7 +130,6 @@ class Daemon:
             answer_s=parts.service.limits.answer_s,
         )
         self._state: State = Idle()
-        self.frames = 0
         self._resting = asyncio.Event()
         self._resting.set()
 

@@ -52,6 +52,8 @@ class Desk:
     """Has something done by the task that decides, once it comes to that."""
     chime: Callable[[ChimeKind], None]
     """Plays a short sound."""
+    clearness: Callable[[Wake], float]
+    """Tells how far a wake word stood out of the room, 0 to 1."""
     follow: Callable[[Config], None]
     """Makes another configuration hold, as far as it can."""
     apply: Callable[[payloads.Settings, payloads.Settings], None]
@@ -265,7 +267,7 @@ class Desk:
         if isinstance(meaning, payloads.Settings):
             self._change(meaning, ("mute",) if word.action == "mute" else ("volume",))
         elif isinstance(meaning, Woken) and self.spending.refusal() is None:
-            if self.household.woken(heard, partial(self._call, meaning)) is not None:
+            if self.household.woken(heard, partial(self._call, meaning), lambda: self.clearness(heard)) is not None:
                 self.reports.rejected(heard, "unit")
         else:
             self._call(meaning)

@@ -49,17 +49,26 @@ class Household:
         self._clock = clock
         self._give_way = give_way
         self._later = later
+        self._waits = config.house.window_ms > 0
         self._arbiter = Arbiter(config.device.id, config.house.window_ms / 1000)
         self._is_talking = self._is_speaking = False
         self._waiting: asyncio.TimerHandle | None = None
         self._renewing: asyncio.TimerHandle | None = None
 
-    def woken(self, wake: Wake, answer: Callable[[], None]) -> str | None:
-        """Have ``answer`` called now, after the window, or never; return why never."""
+    def woken(self, wake: Wake, answer: Callable[[], None], quality: Callable[[], float]) -> str | None:
+        """Have ``answer`` called now, after the window, or never; return why never.
+
+        Args:
+            wake: What was heard.
+            answer: Answers it.
+            quality: Tells how well it was heard, 0 to 1. Asked only where there is a window in which it may win.
+
+        """
         if self._is_alone:
             answer()
             return None
-        verdict = self._arbiter.woken(wake.word, wake.score, self._clock(), talking=self._is_talking)
+        heard = quality() if self._waits else wake.score  # to find out takes a millisecond
+        verdict = self._arbiter.woken(wake.word, heard, self._clock(), talking=self._is_talking)
         match verdict:
             case Silence(because):
                 logger.info("%s heard, and left to others: %s", wake.word, because)

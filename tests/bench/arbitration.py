@@ -75,7 +75,7 @@ class Unit:
 
     def wake(self, word: str) -> None:
         self.woken_at = time.monotonic()
-        self.household.woken(Wake(word, self.dice.uniform(0.5, 1.0), 0.5, 0), self.begin)
+        self.household.woken(Wake(word, self.dice.uniform(0.5, 1.0), 0.5, 0), self.begin, lambda: 0.5)
 
     @property
     def waited_ms(self) -> float:

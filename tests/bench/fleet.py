@@ -154,7 +154,7 @@ class Unit:
 
     def wake(self, word: str) -> None:
         heard = Wake(word, self.dice.uniform(0.5, 1.0), 0.5, 0)
-        if self.household.woken(heard, lambda: self.begin(heard)) is not None:
+        if self.household.woken(heard, lambda: self.begin(heard), lambda: 0.5) is not None:
             self.reports.rejected(heard, "unit")
 
     def begin(self, heard: Wake) -> None:

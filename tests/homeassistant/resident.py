@@ -130,12 +130,18 @@ class Resident:
         return str(Blueprint(data, path=path, expected_domain=domain, schema=schema).name)
 
     async def use(self, path: str, name: str, inputs: dict[str, Any]) -> None:
-        """Set an automation up that uses a blueprint."""
-        where = Path(self.hass.config.path("blueprints/automation/voiced")) / Path(path).name
+        """Set an automation or a script up that uses a blueprint."""
+        data = await asyncio.to_thread(load_yaml, path)
+        domain = data["blueprint"]["domain"]
+        where = Path(self.hass.config.path(f"blueprints/{domain}/voiced")) / Path(path).name
         await asyncio.to_thread(where.parent.mkdir, parents=True, exist_ok=True)
         await asyncio.to_thread(where.write_bytes, await asyncio.to_thread(Path(path).read_bytes))
-        wanted = {"id": name, "alias": name, "use_blueprint": {"path": f"voiced/{where.name}", "input": inputs}}
-        assert await async_setup_component(self.hass, "automation", {"automation": [wanted]})
+        wanted: dict[str, Any] = {
+            "alias": name,
+            "use_blueprint": {"path": f"voiced/{where.name}", "input": inputs},
+        }
+        config: Any = {name: wanted} if domain == "script" else [{"id": name, **wanted}]
+        assert await async_setup_component(self.hass, domain, {domain: config})
 
     async def complained(self) -> list[str]:
         return self.complaints.lines

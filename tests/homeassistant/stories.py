@@ -510,3 +510,50 @@ async def test_blueprints_are_what_home_assistant_takes(tmp_path: Path) -> None:
         await here.resident.do("use", path=quiet, name="quiet", inputs=inputs)
         assert (await here.resident.do("states"))["automation.quiet"]["state"] == "on"
         assert await here.resident.complaints() == []
+
+
+async def test_a_question_of_a_blueprint_is_asked_and_its_answer_acted_on(tmp_path: Path) -> None:
+    blueprint = str(ROOT / "voiced" / "blueprints" / "ask_question.yaml")
+
+    def inputs(device: str) -> dict[str, Any]:
+        acts = {f"when_{how}": [{"event": "fired", "event_data": {"name": how}}] for how in ("yes", "no", "else")}
+        return {"device": device, "no_sentences": "no [thanks]\n don't \n\n", **acts}
+
+    async with house(tmp_path, VOICED_CONVERSATION__NO_SPEECH_S="1") as here:
+        await here.resident.do("use", path=blueprint, name="ask", inputs=inputs("kitchen"))
+        await here.resident.call("script.turn_on", "script.ask")
+        answers = "voiced/kitchen/response"
+        await eventually(lambda: here.neighbour.on(answers), "nobody answers the daemon", 30)
+        answered = json.loads(here.neighbour.on(answers)[0])
+        assert answered["action"] == "ask_question"
+        # the recording that stands for the microphone says nothing of the kind
+        assert not answered["ok"] or answered["result"]["answer"] is None
+        async with asyncio.timeout(10):
+            while await here.resident.do("said") != ["else"]:
+                await asyncio.sleep(0.1)
+        asked = json.loads(here.neighbour.on("voiced/kitchen/command/ask_question")[0])
+        assert [answer["sentences"] for answer in asked["answers"]] == [
+            ["yes [please]", "(sure|of course|do it)"],
+            ["no [thanks]", "don't"],
+        ]
+        assert await here.resident.complaints() == []
+
+
+@pytest.mark.parametrize("answer", ["yes", "no", None])
+async def test_a_question_of_a_blueprint_knows_yes_from_no(tmp_path: Path, answer: str | None) -> None:
+    """The answer is a person's, so the device that asks is the test."""
+    blueprint = str(ROOT / "voiced" / "blueprints" / "ask_question.yaml")
+    acts = {f"when_{how}": [{"event": "fired", "event_data": {"name": how}}] for how in ("yes", "no", "else")}
+    async with house(tmp_path) as here:
+        await here.resident.do("use", path=blueprint, name="ask", inputs={"device": "attic", **acts})
+        await here.resident.call("script.turn_on", "script.ask")
+        await eventually(lambda: here.neighbour.on("voiced/attic/command/ask_question"), "it is asked", 30)
+        asked = json.loads(here.neighbour.on("voiced/attic/command/ask_question")[0])
+        for name in ("another one's", asked["id"]):
+            result: dict[str, object] = {"answer": "yes" if name != asked["id"] else answer, "text": "Hm.", "slots": {}}
+            response = {"id": name, "action": "ask_question", "ok": True, "result": result, "error": None}
+            await here.neighbour.send("voiced/attic/response", json.dumps(response))
+        async with asyncio.timeout(10):
+            while await here.resident.do("said") != [answer or "else"]:
+                await asyncio.sleep(0.1)
+        assert await here.resident.complaints() == []

@@ -72,6 +72,11 @@ APART_DB = 6.0
 UNSURE_DB = 8.0
 """Where they do not: how much softer than the caller near speech may be."""
 
+LOOKED_AT_S = 5.0
+"""Of the past, to compare a wake word with the room before it."""
+
+CLEAREST_DB = 60.0
+
 SILENCE_DB = -96.0
 
 Role: TypeAlias = Literal["caller", "room", "answer", "echo"]
@@ -239,6 +244,27 @@ class Nearness:
         self._due = 25
         if self._room:
             self._room_db = quantile(self._room, 0.95)
+
+
+def clearness(past: Sequence[Frame], wake_end: int) -> float:
+    """Return how far a wake word stood out of the room: 0, not at all, to 1, by 60 dB or more.
+
+    Args:
+        past: The last seconds of the microphone.
+        wake_end: Position at which the word was decided.
+
+    """
+    frames = past[-round(LOOKED_AT_S / FRAME_S) :]
+    word_begins = wake_end - round(WORD_S * MICROPHONE_RATE)
+    word, room = [], []
+    for frame, level in zip(frames, _levels_db(frames), strict=True):
+        if frame.end <= word_begins:
+            room.append(level)
+        elif frame.end <= wake_end:
+            word.append(level)
+    if not (word and room):
+        return 0.0
+    return min(1.0, max(0.0, quantile(word, 0.9) - quantile(room, 0.5)) / CLEAREST_DB)
 
 
 def level_db(samples: Samples) -> float:

@@ -68,6 +68,7 @@ class HouseClaim(Payload):
     unit: str
     word: str
     quality: Share
+    """How far the word stood out of the room, or without a window its score."""
     talking: bool = False
     """Whether it is in a conversation already: then the word is for it."""
 
