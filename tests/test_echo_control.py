@@ -122,6 +122,17 @@ def test_a_device_that_slips_all_the_time_is_nobody_and_nobody_is_trusted_to_tal
     assert (scene.control.health.attenuation_db or 0) > 20
 
 
+def test_a_delay_that_grows_with_each_slip_is_found_for_ever() -> None:
+    scene = Scene()
+    scene.rest(2)
+    scene.play(cut(ANSWER))
+    for _ in range(10):  # 2 s in all
+        scene.play([None] * 10)
+        scene.control.slipped()
+        after = scene.play(cut(ANSWER[: 3 * SERVICE_RATE]))
+        assert level_db(after[100:]) - level_db(after[100:], cleaned=True) > 15
+
+
 def test_a_person_is_heard_on_while_the_answer_pauses() -> None:
     scene = Scene()
     scene.rest(2)

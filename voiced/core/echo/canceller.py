@@ -56,6 +56,9 @@ _ASTRAY = 50
 """The same where it is no somebody, but an echo on another path."""
 _IN_FLIGHT = 10
 """Frames for which a device may go on with what it was given before, at most: it holds some tenth of a second."""
+_FAR = 8_000
+"""Microphone samples (0.5 s) of delay, from which the counts are laid side by side anew where the speaker slips: each
+time it ran dry the delay has grown, which is not searched for beyond :data:`LONGEST`."""
 _CALM = 30
 """Frames (0.6 s) for which an echo must have come as expected, before other sound is somebody's."""
 _LOST = 50
@@ -250,6 +253,8 @@ class LinearCanceller:
     def _resume(self, frame: Frame, *, is_gap: bool) -> None:
         """There is sound again after none: what the filter looks back on is on the tape."""
         if is_gap:
+            if self._lag is not None and self._lag > _FAR:
+                self._origin = frame.start, float(self._tape.end)
             self._begin()
         self._is_active = True
         self._frames = 0
