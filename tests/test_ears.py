@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import reference
+from tests.bench.speech import noise as room_noise
 from tests.recordings import CLIPS, DEMO, NOTES, SOUNDS, frames, load, noise, steps
 from voiced import ports
 from voiced.core.ears import SILENCE_DB, Ears
@@ -337,12 +338,16 @@ def test_real_people_are_heard_and_others_are_not() -> None:
         assert wakes == [expected] if expected and name != weak else wakes in ([], [expected])
 
 
+ROOM_DB = -70.0
+"""The noise in the recordings."""
+
+
 def conversation(seed: int) -> Samples:
     """Return speech with pauses shorter and longer than the gate's ring."""
     pauses = (0.2, 1.5, 2.9, 3.1, 6.0, 0.0, 4.0, 1.0)
-    pieces = [noise(1.3, seed=seed)]
+    pieces = [room_noise(1.3, ROOM_DB, seed)]
     for path, pause in zip(sorted(SOUNDS.glob("*.wav")), pauses, strict=True):
-        pieces += [load(path)[30_000:], noise(pause, seed=len(pieces))]
+        pieces += [load(path)[30_000:], room_noise(pause, ROOM_DB, len(pieces))]
     return steps(np.concatenate(pieces))
 
 

@@ -153,8 +153,8 @@ def _gate_grid(*, quick: bool) -> dict[str, Any]:
     tried = lost = ungated_heard = lost_below = 0
     models = WakeModels(find_models(), WORDS)
     recordings = [*_words(2 if quick else 20)]
-    for speech_db in (-20,) if quick else (-20, -26, -32, -38, -44):
-        for noise_db in (-60, -40) if quick else (-60, -50, -40):
+    for speech_db in (-20,) if quick else (-20, -26, -32, -38, -44, -50, -56, -62):
+        for noise_db in (-60, -40) if quick else (-70, -60, -50, -40):
             for number, recording in enumerate(recordings):
                 sound = _mixed(recording, speech_db, noise_db, number)
                 with_gate, without = (

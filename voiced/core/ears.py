@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from voiced.core.energy import EnergyDetector
 from voiced.core.frames import FRAME, MICROPHONE_RATE, STEP, Frame, Samples, seconds
 from voiced.core.gate import FRAMES_PER_STEP, RING_STEPS, Gate, Passage
 from voiced.core.reference import Reference
@@ -48,6 +49,7 @@ class Ears:
         self._speech = speech
         self._score = score
         self._forget = forget
+        self._energy = EnergyDetector()
         self._gated = gate
         # As many rows as patience asks for must mean something when the gate opens.
         patience = max((rule.steps for rule in rules.words), default=1)
@@ -130,7 +132,7 @@ class Ears:
     def _feed(self, frame: Frame) -> Wake | None:
         if frame.start != self._next:
             self.reset()
-        voiced = self._speech(frame.samples) if self._gated else True
+        (voiced,) = self._may_be_speech(frame.samples) if self._gated else (True,)
         passage = self._gate.feed(frame.samples, voiced=voiced)
         self._open_frames += self._gate.open
         self._hear(passage, (frame,))
@@ -155,13 +157,18 @@ class Ears:
 
         Takes microseconds: a look at whether it may hold speech.
         """
-        pieces = [frame.samples for frame in frames]
-        voiced = [self._speech(piece) for piece in pieces]
-        passage = self._gate.feed_step(np.concatenate(pieces), voiced=voiced)
+        step = np.concatenate([frame.samples for frame in frames])
+        voiced = self._may_be_speech(step)
+        passage = self._gate.feed_step(step, voiced=voiced)
         if passage is not None:
             self._open_frames += FRAMES_PER_STEP - voiced.index(True)
         self._hear(passage, frames)
         return bool(self._waiting)
+
+    def _may_be_speech(self, samples: Samples) -> list[bool]:
+        """Tell it of each frame; both detectors hear all, because both get used to the room."""
+        pairs = zip(samples.reshape(-1, FRAME), self._energy(samples), strict=True)
+        return [self._speech(frame) or loud for frame, loud in pairs]
 
     def _hear(self, passage: Passage | None, frames: Sequence[Frame]) -> None:
         self._last = frames[-1]

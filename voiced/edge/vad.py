@@ -9,7 +9,8 @@ class Vad:
     """WebRTC's detector on 20 ms frames; fits :class:`voiced.ports.Speech`.
 
     Args:
-        mode: 0 to 3, from lenient to strict. 1 loses no wake word spoken 6 dB above the noise; 3 loses every quiet one.
+        mode: 0 to 3, from lenient to strict. 1 loses few wake words spoken 6 dB above the noise, all of them soft
+            (:mod:`voiced.core.energy` hears those); 3 loses every quiet one.
 
     """
 
