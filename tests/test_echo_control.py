@@ -104,7 +104,7 @@ def test_a_slip_that_nobody_told_is_no_person(at_s: int, blocks: int) -> None:
 
 
 @pytest.mark.parametrize("is_told", [True, False])
-def test_a_device_that_slips_all_the_time_is_nobody_and_nobody_is_trusted_to_talk_over_it(*, is_told: bool) -> None:
+def test_a_device_that_slips_all_the_time_is_nobody(*, is_told: bool) -> None:
     scene = Scene()
     scene.rest(2)
     scene.play(cut(ANSWER))
@@ -115,8 +115,8 @@ def test_a_device_that_slips_all_the_time_is_nobody_and_nobody_is_trusted_to_tal
             scene.control.slipped()
         slipping += scene.play(cut(ANSWER[at : at + SERVICE_RATE * 4 // 5]))
     assert max(moment.near_speech_s for moment in slipping) == 0
-    assert not slipping[-1].full_duplex
-    assert scene.control.health.why in {ladder.LOST.why, ladder.POOR.why}
+    # Where it is told each time, nothing is known of the echo for most of the time.
+    assert all(moment.full_duplex for moment in slipping) is not is_told
     after = scene.play(cut(ANSWER))
     assert after[-1].full_duplex
     assert (scene.control.health.attenuation_db or 0) > 20

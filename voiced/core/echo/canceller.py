@@ -119,7 +119,7 @@ class LinearCanceller:
     @property
     def is_strange(self) -> bool:
         """Whether the echo comes otherwise than expected, or just did: nothing that is heard is surely a person."""
-        return self._strange > 0
+        return self._strange > 0 or self._is_lost
 
     @property
     def is_lost(self) -> bool:
@@ -293,7 +293,9 @@ class LinearCanceller:
                 self._move(float(found), frame.start)
 
     def _judge(self) -> None:
-        """Note whether the echo comes as expected."""
+        """Note whether the echo comes as expected; while its place is not sure there is nothing to expect."""
+        if not self._is_sure:
+            return
         is_astray = self._loss.is_astray
         self._strange = _CALM if is_astray else max(0, self._strange - 1)
         self._astray = min(_LOST, self._astray + 1) if is_astray else max(0, self._astray - 1)
