@@ -38,7 +38,7 @@ def test_the_daemons_own_voice_wakes_nobody_and_the_veto_deafens_nobody() -> Non
     assert found["self_wakes"] == 0
     assert found["self_wakes_without_both"] > 0
     for level in ("+0", "+6"):
-        assert found[f"persons_heard_at_{level}_db"] >= found[f"persons_heard_at_{level}_db_without_veto"] >= 3
+        assert found[f"persons_heard_at_{level}_db"] >= found[f"persons_heard_at_{level}_db_without_veto"] >= 2
 
 
 def test_the_defaults_hear_espeaks_words_and_are_not_tempted_more_than_openwakeword() -> None:

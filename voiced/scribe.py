@@ -85,7 +85,8 @@ class Scribe:
         self._config = config
 
     def open(self) -> None:
-        """Begin a conversation."""
+        """Begin a conversation; of one before it nothing more can come."""
+        self._publish(session_over=True)
         self.session = secrets.token_hex(6)
         self.turns = 0
         self._conversation.clear()

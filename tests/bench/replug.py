@@ -22,7 +22,7 @@ WAYS = (
     ("both", "Idle"),
     ("both", "Responding"),
 )
-"""What, and in which state. A speaker is given back when nothing plays; so idle it is not missed."""
+"""What, and in which state. A speaker is given back when nothing plays; these have no card to be missed idle."""
 
 ANSWER_S = 2.0
 
