@@ -398,5 +398,5 @@ async def processor_busy(lab: Lab) -> None:
     finally:
         for burner in burners:
             if burner.returncode is None:
-                burner.kill()
+                burner.terminate()  # which timeout passes on; killed it would leave the loop to itself
             await burner.wait()
