@@ -1,6 +1,7 @@
 """A daemon that cannot close in order any more ends at once, and says why."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FAILING = """
-import _thread, asyncio, gc, re, resource, threading
+import _thread, asyncio, gc, os, re, resource, threading
 from pathlib import Path
 from voiced import console, ending
 
@@ -45,6 +46,10 @@ async def in_a_thread_by_mistake():
 
 async def fail():
     int("x")
+
+async def in_a_library():
+    threading.Thread(target=os.abort, name="speaker").start()
+    await asyncio.Event().wait()
 
 async def in_a_task_that_nobody_looks_at():
     asyncio.create_task(fail())
@@ -93,6 +98,13 @@ def test_a_thread_that_fails_ends_the_daemon_too() -> None:
     done = run("in_a_thread_by_mistake")
     assert done.returncode == 1
     assert "microphone failed; the daemon ends, to be started again\nTraceback" in done.stderr
+
+
+def test_a_crash_in_a_library_is_told_with_what_each_thread_did() -> None:
+    done = run("in_a_library")
+    assert done.returncode == -signal.SIGABRT
+    assert "Fatal Python error: Aborted" in done.stderr
+    assert " in run_forever\n" in done.stderr  # the loop's thread
 
 
 def test_other_mistakes_are_told_as_ever_and_end_nothing() -> None:

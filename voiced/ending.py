@@ -4,6 +4,7 @@ Whoever closes needs memory too, and threads, and waits for what will never come
 """
 
 import asyncio
+import faulthandler
 import logging
 import mmap
 import os
@@ -26,8 +27,10 @@ _reserve = mmap.mmap(-1, 1 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 def watch(loop: asyncio.AbstractEventLoop) -> None:
     """From now on, end the process if a thread fails, or memory or threads are used up in a thread, task or callback.
 
-    A task or callback is seen to fail before anybody who waits for it begins to close.
+    A task or callback is seen to fail before anybody who waits for it begins to close. A crash in a library, a sound
+    system's mostly, ends the process anyway; at least it is told where each thread stood.
     """
+    faulthandler.enable()
     threading.excepthook = thread_failed
     sys.unraisablehook = _unraisable
     loop.set_exception_handler(_callback_failed)
