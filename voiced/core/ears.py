@@ -132,7 +132,7 @@ class Ears:
     def _feed(self, frame: Frame) -> Wake | None:
         if frame.start != self._next:
             self.reset()
-        (voiced,) = self._may_be_speech(frame.samples) if self._gated else (True,)
+        (voiced,) = self._may_be_speech((frame,), frame.samples) if self._gated else (True,)
         passage = self._gate.feed(frame.samples, voiced=voiced)
         self._open_frames += self._gate.open
         self._hear(passage, (frame,))
@@ -158,17 +158,16 @@ class Ears:
         Takes microseconds: a look at whether it may hold speech.
         """
         step = np.concatenate([frame.samples for frame in frames])
-        voiced = self._may_be_speech(step)
+        voiced = self._may_be_speech(frames, step)
         passage = self._gate.feed_step(step, voiced=voiced)
         if passage is not None:
             self._open_frames += FRAMES_PER_STEP - voiced.index(True)
         self._hear(passage, frames)
         return bool(self._waiting)
 
-    def _may_be_speech(self, samples: Samples) -> list[bool]:
-        """Tell it of each frame; both detectors hear all, because both get used to the room."""
-        pairs = zip(samples.reshape(-1, FRAME), self._energy(samples), strict=True)
-        return [self._speech(frame) or loud for frame, loud in pairs]
+    def _may_be_speech(self, frames: Sequence[Frame], samples: Samples) -> list[bool]:
+        """Tell it of each frame; ``samples`` are all of them. Both detectors hear all, as both get used to the room."""
+        return [self._speech(frame.samples) or loud for frame, loud in zip(frames, self._energy(samples), strict=True)]
 
     def _hear(self, passage: Passage | None, frames: Sequence[Frame]) -> None:
         self._last = frames[-1]

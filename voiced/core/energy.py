@@ -22,6 +22,8 @@ ABOVE = 10 ** (6 / 10)
 NEWEST, ENOUGH = 5, 3
 """Of so many newest frames so many must stand out; one alone is chance."""
 
+_ALL = (1 << NEWEST) - 1
+
 
 class EnergyDetector:
     """Compares the energy of frames with the least of the last seconds.
@@ -38,10 +40,11 @@ class EnergyDetector:
         """Take frames of 320 samples at 16 kHz that follow on those before; tell whether each may hold speech."""
         values = samples.astype(np.float32).reshape(-1, FRAME)
         steep = values[:, 1:] - values[:, :-1]
-        told = []
+        floor, newest, told = self._floor, self._newest, []
         for energy in np.einsum("ij,ij->i", steep, steep).tolist():
-            out = energy > self._floor * ABOVE
-            self._newest = (self._newest << 1 | out) & (1 << NEWEST) - 1
-            self._floor = max(QUIETEST, min(energy, self._floor * RISE))
-            told.append(out and self._newest.bit_count() >= ENOUGH)
+            out = energy > floor * ABOVE
+            newest = (newest << 1 | out) & _ALL
+            floor = max(QUIETEST, min(energy, floor * RISE))
+            told.append(out and newest.bit_count() >= ENOUGH)
+        self._floor, self._newest = floor, newest
         return told
