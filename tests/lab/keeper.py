@@ -141,6 +141,9 @@ class Keeper:
             if (status := self._process.poll()) is None:
                 continue
             self.ends.append(status)
+            _, crash, where = self.log().rpartition("Fatal Python error")
+            if status in {-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS}:
+                sys.stderr.write(f"{crash}{where}\n")
             if status in {0, 78}:
                 self._wanted = False
                 continue
