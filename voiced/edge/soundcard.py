@@ -31,6 +31,8 @@ _NODE_VARIABLES: dict[Kind, tuple[str, str]] = {
     "input": ("PULSE_SOURCE", "PIPEWIRE_NODE"),
     "output": ("PULSE_SINK", "PIPEWIRE_NODE"),
 }
+_OWN_VARIABLES = {"PULSE_SOURCE", "PULSE_SINK"}
+"""Read for one kind of stream only, so that they may stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class Soundcard:
         """
         self._give_up = give_up
         self._role = role
+        if role:
+            os.environ.setdefault(_ROLE_VARIABLE, "")
         self._naming = threading.Lock()
         self._changed = threading.Condition()
         self._open: set[int] = set()
@@ -249,19 +253,17 @@ class Soundcard:
         PipeWire's plug-in for ALSA read these variables whenever a client connects, which is for each stream.
         """
         with self._naming:
-            before = dict(os.environ)
-            if kind == "output" and self._role:
-                os.environ.setdefault(_ROLE_VARIABLE, f"media.role={self._role}")
-            if node:
-                os.environ.update(dict.fromkeys(_NODE_VARIABLES[kind], node))
+            now = dict.fromkeys(_NODE_VARIABLES[kind] if node else (), node)
+            if kind == "output" and self._role and not os.environ[_ROLE_VARIABLE]:
+                now[_ROLE_VARIABLE] = f"media.role={self._role}"
+            # A variable that comes or goes takes memory from under another thread that looks for one (seen as a crash);
+            # another value does not.
+            before = {name: os.environ.get(name, "") for name in now}
+            os.environ.update(now)
             try:
                 yield
             finally:
-                for name in (_ROLE_VARIABLE, *_NODE_VARIABLES[kind]):
-                    if name in before:
-                        os.environ[name] = before[name]
-                    else:
-                        os.environ.pop(name, None)
+                os.environ.update({name: value for name, value in before.items() if name not in _OWN_VARIABLES})
 
     @contextmanager
     def _list_kept(self) -> Iterator[None]:
