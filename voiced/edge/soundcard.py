@@ -256,8 +256,8 @@ class Soundcard:
             now = dict.fromkeys(_NODE_VARIABLES[kind] if node else (), node)
             if kind == "output" and self._role and not os.environ[_ROLE_VARIABLE]:
                 now[_ROLE_VARIABLE] = f"media.role={self._role}"
-            # A variable that comes or goes takes memory from under another thread that looks for one (seen as a crash);
-            # another value does not.
+            # Names that come or go are a trap for another thread that looks one up, in C as in Python (KeyError, seen);
+            # another value is not.
             before = {name: os.environ.get(name, "") for name in now}
             os.environ.update(now)
             try:
