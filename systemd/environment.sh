@@ -71,6 +71,46 @@ as_owner() {
 # seen PATTERN: whether the log says so.
 seen() { grep -qE "$1" "$log"; }
 
+# A board without a battery begins in the past, and no server can prove then who it is.
+clock_is_wrong() { seen 'certificate is not yet valid|certificate has expired|is not valid yet'; }
+
+# with_variables FILE COMMAND...: with the variables of FILE as a unit reads them (EnvironmentFile=); a shell would run
+# what stands in a password.
+with_variables() (
+  line='' name='' value=''
+  if [[ -r $1 ]]; then
+    while IFS= read -r line || [[ $line ]]; do
+      [[ $line =~ ^[[:space:]]*([A-Za-z_][A-Za-z0-9_]*)[[:space:]]*=[[:space:]]*(.*)$ ]] || continue
+      name=${BASH_REMATCH[1]} value=${BASH_REMATCH[2]}
+      value=${value%"${value##*[![:space:]]}"}
+      if [[ $value =~ ^\"(.*)\"$ || $value =~ ^\'(.*)\'$ ]]; then value=${BASH_REMATCH[1]}; fi
+      export "$name=$value"
+    done <"$1"
+  fi
+  shift
+  exec "$@"
+)
+
+# broker_is_wanted PYTHON CONFIGURATION: whether mqtt.host is this machine, and no broker listens there yet: one in a
+# container of Home Assistant's, for example.
+broker_is_wanted() {
+  "$1" - "$2" <<'PY'
+import socket, sys, tomllib
+try:
+    with open(sys.argv[1], "rb") as file:
+        mqtt = tomllib.load(file).get("mqtt", {})
+    host, port = mqtt.get("host", "localhost"), int(mqtt.get("port", 1883))
+    if host not in {"localhost", "127.0.0.1", "::1"}:
+        sys.exit(1)
+    socket.create_connection((host, port), timeout=5).close()
+except OSError as exc:
+    sys.exit(f"{sys.argv[1]}: {exc}" if exc.filename else 0)
+except (AttributeError, OverflowError, TypeError, ValueError):
+    sys.exit(1)  # the service says what is wrong with it
+sys.exit(1)
+PY
+}
+
 check_machine() {
   local architecture
   [[ $(uname -s) == Linux ]] || fail "runs on Linux only."
@@ -100,7 +140,8 @@ install_packages() {
   done
   if [[ ${#missing[@]} -eq 0 ]]; then return; fi
   if [[ $EUID -ne 0 ]] && ! command -v sudo >/dev/null; then
-    fail "'${missing[*]}' must be installed, which needs root, and there is no sudo here. Run it as root."
+    fail "'${missing[*]}' must be installed, which needs root, and there is no sudo here." \
+      "As root: apt-get install ${missing[*]}. Then run this again."
   fi
   # A repository of the user's that is down must not matter; what we need is asked for next.
   if [[ ! $lists ]]; then
@@ -113,7 +154,9 @@ install_packages() {
     apt-get -q -y --no-install-recommends --no-remove -o DPkg::Lock::Timeout=300 install "${missing[@]}"; then
     return
   fi
-  if seen 'Temporary failure resolving|Could not (resolve|connect)|[Cc]onnection (timed out|refused)|Unable to connect'; then
+  if clock_is_wrong; then
+    fail "the clock of this machine is wrong ($(date)): see 'timedatectl', then run this again."
+  elif seen 'Temporary failure resolving|Could not (resolve|connect)|[Cc]onnection (timed out|refused)|Unable to connect'; then
     fail "the Debian package servers cannot be reached. Check the network (and apt's proxy), then run this again."
   elif seen 'Packages need to be removed'; then
     fail "'${missing[*]}' cannot be installed without removing other packages; that is for you to decide."
@@ -121,8 +164,9 @@ install_packages() {
     fail "apt-get does not know some of '${missing[*]}'. Is this Debian 12 or 13, with its main section?"
   elif seen 'No space left on device|enough free space'; then
     fail "the disk is full."
-  elif seen 'a password is required|a terminal is required'; then
-    fail "sudo wants a password and there is no terminal. Run it as root."
+  elif seen 'a password is required|a terminal is required|not in the sudoers file|is not allowed to execute'; then
+    fail "'${missing[*]}' must be installed, which needs root, and sudo refuses." \
+      "As root: apt-get install ${missing[*]}. Then run this again."
   fi
   return 1
 }
@@ -190,6 +234,8 @@ make_environment() {
       fail "a downloaded package is not the one that was locked. Do not use it; try again on another network."
     elif seen 'No space left on device'; then
       fail "the disk is full."
+    elif clock_is_wrong; then
+      fail "the clock of this machine is wrong ($(date)): see 'timedatectl', then run this again."
     elif seen 'CERTIFICATE_VERIFY_FAILED'; then
       fail "the package index shows a certificate this system does not trust. Behind a company's proxy, set PIP_CERT."
     elif seen 'Temporary failure in name resolution|Name or service not known|NewConnectionError|ConnectTimeout|ReadTimeout'; then

@@ -78,14 +78,16 @@ source "$checkout/systemd/questions.sh"
 # Not libasound2-plugins for the service: it draws in a whole video decoder, and a desktop has it already.
 packages=(ca-certificates libportaudio2)
 if [[ $user ]]; then
-  home=${XDG_DATA_HOME:-$HOME/.local/share}/voiced/environment
+  home=$HOME/.local/share/voiced/environment # as the unit says
   unit=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user/voiced.service
   settings=${XDG_CONFIG_HOME:-$HOME/.config}/voiced
   state=${XDG_STATE_HOME:-$HOME/.local/state}/voiced
   command=$HOME/.local/bin/voiced
   manager=(systemctl --user)
+  # By su or sudo -u one comes without it, and not to one's own systemd.
+  if [[ ! ${XDG_RUNTIME_DIR:-} && -d /run/user/$EUID ]]; then export XDG_RUNTIME_DIR=/run/user/$EUID; fi
   follow="journalctl --user -fu voiced" again="voiced check"
-  checking=(with_variables "$home/bin/voiced" check)
+  checking=(with_variables "$settings/environment" "$home/bin/voiced" check)
   as_self() { "$@"; }
   run_as=as_self
 else
@@ -103,13 +105,6 @@ fi
 has_systemd() {
   if [[ $user ]]; then "${manager[@]}" show-environment >/dev/null 2>&1; else [[ -d /run/systemd/system ]]; fi
 }
-# with_variables COMMAND...: with those that the unit reads from a file.
-with_variables() (
-  set -a
-  # shellcheck disable=SC1091 # a person's own
-  if [[ -r $settings/environment ]]; then source "$settings/environment"; fi
-  exec "$@"
-)
 is_there() { [[ -e $home/voiced.lock && -x $home/bin/voiced ]]; }
 version() { "$home/bin/voiced" --version 2>/dev/null || printf 'voiced (broken)'; }
 
@@ -123,19 +118,6 @@ demo() {
   : >"$log" # from here on the demo speaks for itself
   explained=yes
   as_owner "$checkout/build/demo/bin/voiced" demo "$@"
-}
-
-# Whether mqtt.host, in the configuration just installed, is this machine.
-broker_is_here() {
-  "$home/bin/python" - "$settings/config.toml" <<'PY'
-import sys, tomllib
-try:
-    with open(sys.argv[1], "rb") as file:
-        host = tomllib.load(file).get("mqtt", {}).get("host", "localhost")
-except (OSError, tomllib.TOMLDecodeError) as exc:
-    sys.exit(f"{sys.argv[1]}: {exc}")
-sys.exit(host not in {"localhost", "127.0.0.1", "::1"})
-PY
 }
 
 put_program() {
@@ -160,12 +142,13 @@ put_configuration() {
     install -d -m 700 /etc/credstore # where the unit looks for secrets
   fi
   if [[ ! -e $settings/config.toml ]]; then
-    install -m 644 "$checkout/config.toml.example" "$settings/config.toml"
+    install -m 644 "$checkout/config.toml.example" "$settings/config.toml.draft"
+    choose_devices "$home/bin/voiced" "$settings/config.toml.draft"
+    mv "$settings/config.toml.draft" "$settings/config.toml" # who breaks off is asked again
     say "Configuration: $settings/config.toml (new, with every default)"
-    choose_devices "$home/bin/voiced" "$settings/config.toml"
   fi
   step="reading $settings/config.toml"
-  if broker_is_here; then
+  if broker_is_wanted "$home/bin/python" "$settings/config.toml"; then
     if [[ $user ]]; then
       if ! command -v mosquitto >/dev/null && [[ ! -x /usr/sbin/mosquitto ]]; then
         say "There is no MQTT broker on this machine: 'sudo apt install mosquitto', or set mqtt.host."
@@ -173,7 +156,9 @@ put_configuration() {
     else
       install_packages mosquitto
       # The demo leaves it off.
-      if has_systemd; then quietly "starting the MQTT broker" systemctl enable --now mosquitto.service; fi
+      if has_systemd && ! quietly "starting the MQTT broker" systemctl enable --now mosquitto.service; then
+        say "  (it does not start: 'journalctl -u mosquitto'; voiced goes on without it)"
+      fi
     fi
   fi
 }
@@ -204,7 +189,7 @@ last_words() {
   local subjects=()
   if ! has_systemd; then
     say "Installed. systemd does not run here, so nothing was started; by hand: $home/bin/voiced run"
-    checking=(with_variables "$home/bin/voiced" check -c "$settings/config.toml")
+    checking=(with_variables "$settings/environment" "$home/bin/voiced" check -c "$settings/config.toml")
     subjects=(configuration models)
   elif ! at_terminal; then # nobody is there to be startled by sounds, or to hear them
     subjects=(configuration models disk temperature time lookup tls sign-in service broker home-assistant microphone)
@@ -244,7 +229,8 @@ upgrade() {
   local old_unit=
   if [[ -e $unit ]]; then old_unit=$(cat "$unit"); fi
   back() { # the old one again; it still runs, unless its unit was replaced
-    rm -rf "$home"
+    trap - INT TERM HUP
+    rm -rf "$home" "$home.former"
     mv "$former" "$home"
     if [[ $old_unit && $old_unit != "$(cat "$unit")" ]]; then printf '%s\n' "$old_unit" >"$unit"; fi
     if [[ ${replaced:-} ]] && has_systemd; then
@@ -253,6 +239,7 @@ upgrade() {
     fi
     fail "$1; $(version) is back."
   }
+  trap 'back "broken off"' INT TERM HUP
   local status=0 problems
   set +e # an "if" around it would let failures inside pass
   (
@@ -263,7 +250,7 @@ upgrade() {
   set -e
   if [[ $status -ne 0 ]]; then back "the new one could not be installed"; fi
   step="trying the configuration"
-  if [[ -e $settings/config.toml ]] && ! problems=$(with_variables "$home/bin/voiced" config -c "$settings/config.toml" 2>&1 >/dev/null); then
+  if [[ -e $settings/config.toml ]] && ! problems=$(with_variables "$settings/environment" "$home/bin/voiced" config -c "$settings/config.toml" 2>&1 >/dev/null); then
     say "$problems"
     back "the new one does not take $settings/config.toml (above)"
   fi
@@ -273,6 +260,9 @@ upgrade() {
     journalctl ${user:+--user} --unit voiced --no-pager --lines 10 --output cat >&2 || true
     back "the new one does not start (above)"
   fi
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+  trap - HUP
   rm -rf "$former"
   say "Upgraded: $before to $(version)."
   last_words
@@ -284,9 +274,12 @@ keep_secret() {
   [[ $value ]] || fail "nothing was given for $secret; nothing is changed."
   where=$(printf '%s' "$value" | store_secret "$secret")
   say "Stored: $where"
-  if has_systemd && [[ -e $unit ]]; then
+  if has_systemd && systemctl cat voiced.service >/dev/null 2>&1; then # of a package, too
     systemctl daemon-reload
     quietly "starting the service with it" systemctl restart voiced.service || does_not_start "stored, but the service does not start"
+    local subjects=(sign-in service)
+    if [[ $secret == mqtt_password ]]; then subjects=(broker); fi
+    "${checking[@]}" "${subjects[@]}" >&2 </dev/null || say "Something above needs a hand; '${again}' looks again."
   fi
 }
 
@@ -301,6 +294,7 @@ uninstall() {
     rm -f "$unit"
     if has_systemd; then "${manager[@]}" daemon-reload; fi
   fi
+  rm -f "${unit%/*}"/{default,multi-user}.target.wants/voiced.service # enabled where systemd could not be asked
   if [[ $purge ]] && is_there && has_systemd; then forget_at_broker; fi
   if [[ $(readlink "$command" || true) == "$home/bin/voiced" ]]; then rm -f "$command"; fi
   if [[ -e $home/voiced.lock ]]; then rm -rf "$home" "$home.before" "$home.former"; fi
@@ -313,7 +307,7 @@ uninstall() {
     rm -rf "${unit}.d" "${XDG_CACHE_HOME:-$HOME/.cache}/voiced"
     rmdir "${home%/*}" 2>/dev/null || true
   else
-    rm -rf /var/cache/voiced "${unit}.d" /etc/systemd/system/multi-user.target.wants/voiced.service
+    rm -rf /var/cache/voiced "${unit}.d"
     rm -f /etc/credstore/voiced.* /etc/credstore.encrypted/voiced.*
     if has_systemd; then
       systemctl daemon-reload
@@ -333,6 +327,10 @@ forget_at_broker() {
   fi
 }
 
+if [[ ! $user && $task != demo && $task != secret ]] && is_installed voiced; then
+  fail "voiced is a Debian package here, which apt keeps: 'apt install ./voiced_*.deb' brings a newer one, and" \
+    "'apt remove voiced' or 'apt purge voiced' takes it away."
+fi
 case $task in
   demo)
     check_machine

@@ -82,6 +82,11 @@ deb() {
   stands
   if grep -rlI "$work" /opt/voiced/bin /opt/voiced/pyvenv.cfg; then wrong "it knows where it was built"; fi
   [[ $(find /opt/voiced -name 'cli.*.pyc' -path '*/voiced/*' -print -quit) ]] || wrong "nothing is compiled"
+  for task in "" --upgrade "--uninstall --purge"; do # what apt keeps
+    # shellcheck disable=SC2086 # words
+    if systemd/install.sh $task; then wrong "install.sh $task meddles with a package"; fi
+  done
+  stands
   say "installed"
 
   settle_in

@@ -3,10 +3,15 @@
 import json
 import os
 import pty
+import shlex
 import shutil
+import signal
+import socket
 import stat
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +21,7 @@ from voiced.config import Config
 
 ROOT = Path(__file__).parents[1]
 QUESTIONS = ROOT / "systemd" / "questions.sh"
+ENVIRONMENT = ROOT / "systemd" / "environment.sh"
 INSTALL = ROOT / "systemd" / "install.sh"
 DEVICES = [
     {"name": "USB Mic: - (hw:Mic,0)", "inputs": 1, "outputs": 0},
@@ -104,7 +110,7 @@ def test_the_scripts_may_be_run() -> None:
 def test_the_user_unit_starts_what_the_installer_installs() -> None:
     unit = (ROOT / "systemd" / "voiced-user.service").read_text()
     assert "ExecStart=%h/.local/share/voiced/environment/bin/voiced run" in unit
-    assert "/.local/share}/voiced/environment" in INSTALL.read_text()
+    assert "home=$HOME/.local/share/voiced/environment" in INSTALL.read_text()
 
 
 def test_two_builds_of_the_wheel_are_the_same_to_the_byte(tmp_path: Path) -> None:
@@ -122,3 +128,147 @@ def test_two_builds_of_the_wheel_are_the_same_to_the_byte(tmp_path: Path) -> Non
         (wheel,) = (tmp_path / f"{name}-wheel").glob("*.whl")
         wheels.append(wheel.read_bytes())
     assert wheels[0] == wheels[1]
+
+
+# --- pieces of the scripts --------------------------------------------------------------------------------------------
+
+
+def sourced(command: str, *arguments: str | Path, timeout: float = 20) -> "subprocess.CompletedProcess[str]":
+    """Run a command of ``environment.sh``."""
+    program = f"checkout={shlex.quote(str(ROOT))}; source {shlex.quote(str(ENVIRONMENT))}; {command}"
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", program, "-", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout,
+    )
+
+
+def test_variables_are_read_as_systemd_reads_them_and_nothing_of_them_is_run(tmp_path: Path) -> None:
+    (tmp_path / "environment").write_text(
+        "# of mine\n; too\nVOICED_MQTT_PASSWORD=p&ss;touch $HOME/run `touch run` $(touch run) $UNKNOWN\n"
+        'VOICED_PROFILES__DEFAULT__MODALITIES=["text"]\n OPENAI_API_KEY = "two words"  \n'
+        "AZURE_CLIENT_ID='one'\nno variable\nLAST=line"
+    )
+    names = (
+        "VOICED_MQTT_PASSWORD",
+        "VOICED_PROFILES__DEFAULT__MODALITIES",
+        "OPENAI_API_KEY",
+        "AZURE_CLIENT_ID",
+        "LAST",
+    )
+    show = f"import os; print([os.environ.get(name) for name in {names}])"
+    done = sourced('cd "$1"; HOME=$1; with_variables "$1/environment" "$2" -c "$3"', tmp_path, sys.executable, show)
+    assert done.returncode == 0, done.stderr
+    password = "p&ss;touch $HOME/run `touch run` $(touch run) $UNKNOWN"
+    assert done.stdout.strip() == str([password, '["text"]', "two words", "one", "line"])
+    assert done.stderr == ""
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_a_file_of_variables_the_command_runs_all_the_same(tmp_path: Path) -> None:
+    done = sourced('with_variables "$1" printf %s well', tmp_path / "environment")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "well", "")
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_broker_is_wanted_only_where_none_listens_yet(tmp_path: Path, is_there: bool) -> None:
+    """Home Assistant's, in a container, would keep a second one from starting."""
+    with socket.create_server(("127.0.0.1", 0)) as broker:
+        (tmp_path / "config.toml").write_text(f"[mqtt]\nport = {broker.getsockname()[1]}\n")
+        if not is_there:
+            broker.close()
+        done = sourced('if broker_is_wanted "$1" "$2"; then printf yes; fi', sys.executable, tmp_path / "config.toml")
+    assert (done.stdout, done.stderr) == ("" if is_there else "yes", "")
+
+
+@pytest.mark.parametrize("text", ['[mqtt]\nhost = "broker.lan"\n', '[mqtt]\nhost = ""\n', "mqtt = 3\n", "[mqtt\n"])
+def test_no_broker_is_wanted_for_another_machine_or_a_wrong_configuration(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.toml").write_text(text)
+    done = sourced('if broker_is_wanted "$1" "$2"; then printf yes; fi', sys.executable, tmp_path / "config.toml")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+# --- a person alone ---------------------------------------------------------------------------------------------------
+
+
+class Person:
+    """Somebody who is not root and has no systemd of their own at hand, with what is installed for them."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.program = home / ".local" / "share" / "voiced" / "environment"
+        self.command: list[str] = []
+        if os.geteuid() == 0:
+            self.command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+    def owns(self) -> None:
+        """Give all that is in the home to the person."""
+        if os.geteuid() == 0:
+            subprocess.run(["chown", "-R", "65534:65534", self.home], check=True)
+
+    def installed(self) -> None:
+        """Put a program there, as far as the installer looks at it."""
+        (self.program / "bin").mkdir(parents=True)
+        (self.program / "voiced.lock").write_text("of an older version\n")
+        (self.program / "bin" / "voiced").write_text("#!/bin/sh\necho voiced of old\n")
+        (self.program / "bin" / "voiced").chmod(0o755)
+
+    def start(self, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
+        path = os.environ["PATH"]
+        return subprocess.Popen(
+            [*self.command, "bash", INSTALL, "--user", *arguments],
+            cwd=self.home,
+            env={"HOME": str(self.home), "PATH": path, "TMPDIR": str(self.home), **variables},
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+
+@pytest.fixture
+def person() -> Iterator[Person]:
+    """In a home with a blank in its name, that the person may enter."""
+    with tempfile.TemporaryDirectory(prefix="home of-") as name:
+        yield Person(Path(name))
+
+
+def test_uninstalling_leaves_nothing_that_would_start_it_where_systemd_cannot_be_asked(person: Person) -> None:
+    person.installed()
+    units = person.home / ".config" / "systemd" / "user"
+    (units / "default.target.wants").mkdir(parents=True)
+    (units / "voiced.service").write_text("[Service]\n")
+    (units / "default.target.wants" / "voiced.service").symlink_to(units / "voiced.service")
+    person.owns()
+    with person.start("--uninstall", "--purge") as process:
+        _, told = process.communicate(timeout=20)
+    assert process.returncode == 0, told
+    assert "voiced is gone" in told
+    assert [path for path in person.home.rglob("*") if "voiced" in path.name] == []
+
+
+def test_an_upgrade_that_is_broken_off_brings_the_old_one_back(person: Person) -> None:
+    """By Ctrl-C, in the middle of making the new environment."""
+    person.installed()
+    python = person.home / "python"
+    never = person.home / "never"
+    os.mkfifo(never)
+    python.write_text(f'#!/bin/sh\nif [ "$1" = -m ]; then read -r _ <>{shlex.quote(str(never))}; fi\n')
+    python.chmod(0o755)
+    person.owns()
+    with person.start("--upgrade", PYTHON=str(python)) as process:
+        assert process.stderr
+        said = ""
+        while "Making a private Python environment" not in said:
+            line = process.stderr.readline()
+            assert line, said
+            said += line
+        os.killpg(process.pid, signal.SIGINT)
+        _, told = process.communicate(timeout=20)
+    assert process.returncode == 1, said + told
+    assert "broken off; voiced of old is back" in told
+    assert (person.program / "voiced.lock").read_text() == "of an older version\n"
+    assert [path.name for path in person.program.parent.iterdir()] == ["environment"]
