@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from voiced.core.chimes import chime
+from voiced.core.devices import Kind
 from voiced.core.playout import PlayoutEvent, Started
 from voiced.edge.microphone import SoundcardMicrophone
 from voiced.edge.output import CardOutput
@@ -97,7 +98,8 @@ async def main() -> None:
     parser.add_argument("--output-rate", type=int, default=24_000)
     parser.add_argument("--role", default="")
     settings = parser.parse_args()
-    card = Soundcard(give_up, role=settings.role)
+    ends: dict[Kind, str] = {"input": settings.input, "output": settings.output}
+    card = Soundcard(give_up, role=settings.role, ends=ends)
     tell(devices=[device.name for device in card.devices()])
     microphone = SoundcardMicrophone(card, settings.input, rate=settings.input_rate)
     speaker = Speaker(CardOutput(card, settings.output, rate=settings.output_rate), heard_event)

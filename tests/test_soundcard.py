@@ -78,6 +78,137 @@ assert len(said) == 7 and len(set(said)) == 1 and said[0].startswith("there is n
 card.close()
 """
 
+THREADS = """
+import sounddevice, threading
+from voiced.edge.soundcard import Soundcard
+
+class Watched:
+    'PortAudio, which counts how many threads are at once in what touches its list of streams.'
+
+    def __init__(self, library):
+        self.library, self.lock, self.inside, self.most, self.calls = library, threading.Lock(), 0, 0, 0
+
+    def __getattr__(self, name):
+        call = getattr(self.library, name)
+        if name not in ("Pa_OpenStream", "Pa_CloseStream", "Pa_Initialize", "Pa_Terminate"):
+            return call
+
+        def counted(*given):
+            with self.lock:
+                self.inside += 1
+                self.calls += 1
+                self.most = max(self.most, self.inside)
+            try:
+                return call(*given)
+            finally:
+                with self.lock:
+                    self.inside -= 1
+
+        return counted
+
+sounddevice._lib = portaudio = Watched(sounddevice._lib)
+card = Soundcard(print)
+
+def use(kind):
+    for _ in range(20):
+        card.open(kind, "default", 24_000, 0.1).close()
+
+threads = [threading.Thread(target=use, args=(kind,)) for kind in ("input", "output")]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+card.close()
+assert portaudio.calls == 80, portaudio.calls
+assert portaudio.most == 1, portaudio.most
+"""
+
+NAMES = """
+import os, sys
+from voiced.edge.soundcard import Soundcard
+
+changes = []
+
+def noted(event, given):
+    if event in ("os.putenv", "os.unsetenv"):
+        changes.append((event, given[0]))
+
+sys.addaudithook(noted)
+card = Soundcard(print, role="phone", ends={"input": "node:mic", "output": "node:speaker"})
+names = {os.fsencode(name) for name in os.environ}
+assert changes and {name for _, name in changes} <= names
+changes.clear()
+for _ in range(2):
+    for kind in ("output", "input"):
+        for wanted in ("default", "node:mic" if kind == "input" else "node:speaker"):
+            card.open(kind, wanted, 24_000, 0.1).close()
+card.close()
+assert {event for event, _ in changes} == {"os.putenv"}
+assert {name for _, name in changes} == {b"PULSE_PROP", b"PULSE_SOURCE", b"PULSE_SINK", b"PIPEWIRE_NODE"}
+assert {os.fsencode(name) for name in os.environ} == names
+"""
+
+ENDING = """
+import sounddevice, threading
+from voiced.edge.soundcard import Soundcard
+from voiced.errors import DeviceError
+
+gave_up = []
+card = Soundcard(gave_up.append)
+sounddevice._terminate()  # as if PortAudio had been refused memory when it last read its list
+stream = card.open("input", "default", 16_000, 0.1)
+card.close()
+assert gave_up == ["a sound device is still in use at the end"], gave_up
+stream.close()
+reads = []
+sounddevice._initialize = lambda: reads.append(1)
+try:
+    card.open("output", "default", 24_000, 0.1)
+except DeviceError as exc:
+    assert str(exc) == "the sound devices are closed"
+else:
+    raise AssertionError
+assert not reads
+
+gave_up.clear()
+card = Soundcard(gave_up.append)
+card.open("input", "default", 16_000, 0.1).close()
+card.close()
+assert not gave_up
+"""
+
+SLOW = """
+import sounddevice, threading
+from voiced.edge import soundcard
+
+soundcard.OPEN_LIMIT_S = 0.05
+gave_up, found = [], []
+card = soundcard.Soundcard(gave_up.append)
+initialize, is_reading, may_end = sounddevice._initialize, threading.Event(), threading.Event()
+
+def slow():
+    is_reading.set()
+    may_end.wait()
+    initialize()
+
+def look():
+    card.look("output", "default")
+    found.append(True)
+
+sounddevice._initialize = slow
+reader, looker = threading.Thread(target=card._rescan), threading.Thread(target=look)
+reader.start()
+is_reading.wait()
+looker.start()
+looker.join(1.0)  # the fault itself is a time
+assert looker.is_alive() and not found
+may_end.set()
+looker.join()
+reader.join()
+assert found and gave_up == ["reading the device list hangs in the sound system; only a new process helps"]
+card.close()
+"""
+
 # --- names and choices ------------------------------------------------------------------------------------------------
 
 
@@ -346,6 +477,34 @@ def test_an_idle_speaker_is_given_back(beds: Beds) -> None:
 def inputs(bed: SoundBed) -> int:
     """Return how many programs play."""
     return len(bed.speaker.ask("pactl", "list", "short", "sink-inputs").splitlines())
+
+
+# --- what a library would not survive ---------------------------------------------------------------------------------
+
+
+def run(bed: SoundBed, program: str) -> None:
+    subprocess.run([sys.executable, "-X", "faulthandler", "-c", program], check=True, env=bed.environment(), timeout=60)
+
+
+def test_one_thread_at_a_time_opens_or_closes_a_stream(beds: Beds) -> None:
+    with beds() as bed:
+        run(bed, THREADS)
+
+
+def test_opening_a_stream_neither_adds_nor_removes_a_name_in_the_environment(beds: Beds) -> None:
+    with beds() as bed:
+        bed.name_no_devices()
+        run(bed, NAMES)
+
+
+def test_portaudio_is_not_ended_under_a_stream_and_starts_again_after_a_failure(beds: Beds) -> None:
+    with beds() as bed:
+        run(bed, ENDING)
+
+
+def test_no_device_is_used_while_the_list_is_read_however_long_that_takes(beds: Beds) -> None:
+    with beds() as bed:
+        run(bed, SLOW)
 
 
 # --- devices that go away ---------------------------------------------------------------------------------------------

@@ -162,7 +162,7 @@ def _sound(visit: Visit, report: _Report, wanted: Collection[str], give_up: Call
     if not real:
         return
     try:
-        card = Soundcard(give_up)
+        card = Soundcard(give_up, ends={"input": audio.input, "output": audio.output})
     except DeviceError as exc:
         report.add(*(failed(name, "load PortAudio", *reason(exc)) for name in real))
         return

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from voiced.core.devices import Kind
 from voiced.core.frames import Samples
 from voiced.core.loudness import QuietHours
 from voiced.core.playout import PlayoutEvent
@@ -71,7 +72,8 @@ async def open_sound(
     async with AsyncExitStack() as house:
         card: Soundcard | None = None
         if needs_card(settings.input) or needs_card(settings.output):
-            card = Soundcard(give_up, role=settings.media_role)
+            ends: dict[Kind, str] = {"input": settings.input, "output": settings.output}
+            card = Soundcard(give_up, role=settings.media_role, ends=ends)
             house.callback(card.close)
         microphone: AnyMicrophone
         if card and needs_card(settings.input):

@@ -1,9 +1,12 @@
-"""Sound devices through PortAudio (sounddevice): which there are, and one stream at a time to or from each."""
+"""Sound devices through PortAudio (sounddevice): which there are, and one stream at a time to or from each.
+
+PortAudio is not made for threads (its issue 254): what touches more than one stream is done by one thread at a time.
+"""
 
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +51,9 @@ class _Refusal:
 class Soundcard:
     """PortAudio, shared by microphone and speaker, because reading its device list anew closes all streams."""
 
-    def __init__(self, give_up: Callable[[str], None], *, role: str = "") -> None:
+    def __init__(
+        self, give_up: Callable[[str], None], *, role: str = "", ends: Mapping[Kind, str] | None = None
+    ) -> None:
         """Load PortAudio.
 
         Args:
@@ -56,6 +61,7 @@ class Soundcard:
                 process: it must end the process at once (``os._exit``; an ordinary exit would hang as well).
             role: What PulseAudio (or PipeWire in its place) is told that the sound of speakers is, a ``media.role``;
                 it makes others softer by it.
+            ends: What will be opened, as configured.
 
         Raises:
             DeviceError: If PortAudio is missing.
@@ -63,9 +69,14 @@ class Soundcard:
         """
         self._give_up = give_up
         self._role = role
+        # Here and not when a stream is opened: see _named.
         if role:
             os.environ.setdefault(_ROLE_VARIABLE, "")
-        self._naming = threading.Lock()
+        for kind, wanted in (ends or {}).items():
+            if node := _node(wanted):
+                for name in _NODE_VARIABLES[kind]:  # libpulse takes an empty name for one, and refuses it
+                    os.environ.setdefault(name, node if name in _OWN_VARIABLES else "")
+        self._alone = threading.Lock()
         self._changed = threading.Condition()
         self._open: set[int] = set()
         self._refusals: dict[tuple[Kind, str], _Refusal] = {}
@@ -93,9 +104,17 @@ class Soundcard:
         return self._rescanning
 
     def close(self) -> None:
-        """Stop watching. Close the streams before."""
-        self._ended.set()
+        """Stop watching. Close the streams before.
+
+        With one still in use there is no orderly end: to end PortAudio, as Python does when it exits, under a thread
+        that is in it crashes.
+        """
+        with self._changed:
+            self._ended.set()
+            is_used = bool(self._open or self._opening or self._rescanning)
         self._watch.join()
+        if is_used:
+            self._give_up("a sound device is still in use at the end")
 
     def devices(self) -> list[Device]:
         """Return what was there when the list was last read."""
@@ -164,7 +183,7 @@ class Soundcard:
         """Close a stream of :meth:`open`; use :meth:`Stream.close`."""
         for close in (stream.abort, stream.close):
             # A device that is gone may refuse both; then there is nothing left to close.
-            with suppress(DeviceError), self.limit(CALL_LIMIT_S, f"closing {name}"):
+            with suppress(DeviceError), self._alone, self.limit(CALL_LIMIT_S, f"closing {name}"):
                 close()
         with self._changed:
             self._open.discard(id(stream))
@@ -192,13 +211,14 @@ class Soundcard:
     def _open_listed(self, kind: Kind, wanted: str, rate: int, latency_s: float, channels: int) -> Stream:
         with self.limit(CALL_LIMIT_S, "listing sound devices"):
             device = choose(self.devices(), wanted, kind)
-        node = wanted.removeprefix(NODE) if wanted.startswith(NODE) else ""
+        node = _node(wanted)
         name = f"{'microphone' if kind == 'input' else 'speaker'} {node or device.name!r}"
         make = self._portaudio.RawInputStream if kind == "input" else self._portaudio.RawOutputStream
         refusal = DeviceError(f"{name} cannot be opened")
         for its_rate, its_channels in ((rate, channels), (rate, 2), (device.rate, channels), (device.rate, 2)):
             try:
-                with self._named(kind, node), self.limit(OPEN_LIMIT_S, f"opening {name} at {its_rate} Hz"):
+                opening = f"opening {name} at {its_rate} Hz"
+                with self._alone, self._named(kind, node), self.limit(OPEN_LIMIT_S, opening):
                     stream = make(
                         device=device.index,
                         samplerate=its_rate,
@@ -229,14 +249,15 @@ class Soundcard:
         sounddevice has no public call for it; its author recommends these two (python-sounddevice issue 125).
         """
         with self._changed:
-            if self._rescanning:
+            if self._rescanning or self._ended.is_set():
                 return False
             self._rescanning = True
             closed = self._changed.wait_for(lambda: not self._open and not self._opening, timeout=2 * STALL_S)
         try:
             if closed:
                 with self.limit(OPEN_LIMIT_S, "reading the device list"):
-                    self._portaudio._terminate()  # noqa: SLF001 - see above
+                    with suppress(self._portaudio.PortAudioError):  # it did not start the last time
+                        self._portaudio._terminate()  # noqa: SLF001 - see above
                     self._portaudio._initialize()  # noqa: SLF001 - see above
                 self._scanned = (time.monotonic(), _cards())
             return closed
@@ -252,24 +273,31 @@ class Soundcard:
         A microphone's would keep others soft for ever. Source: libpulse (pa_init_proplist, pa_client_conf_load) and
         PipeWire's plug-in for ALSA read these variables whenever a client connects, which is for each stream.
         """
-        with self._naming:
-            now = dict.fromkeys(_NODE_VARIABLES[kind] if node else (), node)
-            if kind == "output" and self._role and not os.environ[_ROLE_VARIABLE]:
-                now[_ROLE_VARIABLE] = f"media.role={self._role}"
-            # Names that come or go are a trap for another thread that looks one up, in C as in Python (KeyError, seen);
-            # another value is not.
-            before = {name: os.environ.get(name, "") for name in now}
-            os.environ.update(now)
-            try:
-                yield
-            finally:
-                os.environ.update({name: value for name, value in before.items() if name not in _OWN_VARIABLES})
+        now = dict.fromkeys(_NODE_VARIABLES[kind] if node else (), node)
+        if kind == "output" and self._role and not os.environ[_ROLE_VARIABLE]:
+            now[_ROLE_VARIABLE] = f"media.role={self._role}"
+        # Names that come or go are a trap for another thread that looks one up, in C as in Python (KeyError, seen);
+        # another value is not.
+        before = {name: os.environ.get(name, "") for name in now}
+        os.environ.update(now)
+        try:
+            yield
+        finally:
+            os.environ.update({name: value for name, value in before.items() if name not in _OWN_VARIABLES})
 
     @contextmanager
     def _list_kept(self) -> Iterator[None]:
-        """Keep the device list from being read anew: that under a stream being opened is undefined in PortAudio."""
+        """Keep the device list from being read anew: that under a stream being opened is undefined in PortAudio.
+
+        Raises:
+            DeviceError: If this is closed.
+
+        """
         with self._changed:
-            self._changed.wait_for(lambda: not self._rescanning, timeout=2 * OPEN_LIMIT_S)
+            # Without a limit, which would run out on a machine that stands still: reading the list has its own.
+            self._changed.wait_for(lambda: not self._rescanning)
+            if self._ended.is_set():
+                raise DeviceError("the sound devices are closed")
             self._opening += 1
         try:
             yield
@@ -297,6 +325,11 @@ def list_devices() -> list[Device]:
 
     """
     return _listed(_load())
+
+
+def _node(wanted: str) -> str:
+    """Return the node of the sound server that is meant; empty: another device."""
+    return wanted.removeprefix(NODE) if wanted.startswith(NODE) else ""
 
 
 def _listed(portaudio: Any) -> list[Device]:
