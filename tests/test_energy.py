@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from tests.bench import speech
 from tests.recordings import SOUNDS, frames, load
-from voiced.core.energy import EnergyDetector
+from voiced.core.energy import ABOVE, ENOUGH, NEWEST, QUIETEST, RISE, EnergyDetector
 from voiced.core.frames import FRAME, MICROPHONE_RATE, Samples
 from voiced.edge.vad import Vad
 
@@ -51,6 +51,17 @@ def test_a_room_that_stays_louder_is_got_used_to() -> None:
     told = tell(white(2 * SECOND, 10), white(15 * SECOND, 100))
     assert all(told[2 * SECOND + 5 : 3 * SECOND])
     assert not any(told[-3 * SECOND :])
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 100)), min_size=1, max_size=6))
+def test_the_floor_is_the_softest_frame_so_far_that_has_risen_since(spans: list[tuple[int, int]]) -> None:
+    sound = np.concatenate([white(count, 1.2**level, seed) for seed, (level, count) in enumerate(spans)])
+    floors, out = list[float](), list[bool]()
+    for frame in sound.reshape(-1, FRAME):
+        energy = float(np.sum(np.square(np.diff(frame.astype(np.float64)))))
+        out.append(bool(floors) and energy > min(floors) * ABOVE)
+        floors = [*(floor * RISE for floor in floors), max(QUIETEST, energy)]
+    assert tell(sound) == [stands_out and sum(out[: at + 1][-NEWEST:]) >= ENOUGH for at, stands_out in enumerate(out)]
 
 
 @given(st.lists(st.tuples(loudness, st.integers(1, 12)), min_size=1, max_size=8), st.data())

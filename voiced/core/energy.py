@@ -13,8 +13,10 @@ from voiced.core.frames import FRAME, Samples
 QUIETEST = 2.0**2 * FRAME
 """No noise counts as softer than 2 units of 16 bits: digital silence in which a bit flips is no room."""
 
-RISE = 10 ** (0.04 / 10)
-"""How fast the noise floor follows a louder room, each frame: 2 dB a second."""
+RISE_DB = 0.04
+"""How fast the noise floor, the softest of the last seconds, follows a louder room each frame: 2 dB a second."""
+
+RISE = 10 ** (RISE_DB / 10)
 
 ABOVE = 10 ** (6 / 10)
 """What stands out is 6 dB above the floor, which lies some 2 dB below the mean of steady noise."""

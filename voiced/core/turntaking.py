@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeAlias
 
+from voiced.core.energy import RISE_DB
 from voiced.core.frames import FRAME, MICROPHONE_RATE, Samples
 from voiced.core.nearness import level_db
 from voiced.core.realtime import events as wire
@@ -22,9 +23,6 @@ ENOUGH = 5
 """Of them those with speech that make one; fewer are a click."""
 
 QUIETEST_DB = -60.0
-
-RISE_DB = 0.04
-"""How fast the noise floor follows a louder room, each block: 2 dB a second."""
 
 SOFTER_DB = 30.0
 """What is so much softer than the loudest of a turn is silence: speech of one person varies by some 20 dB."""
