@@ -86,8 +86,8 @@ if [[ $user ]]; then
   manager=(systemctl --user)
   # By su or sudo -u one comes without it, and not to one's own systemd.
   if [[ ! ${XDG_RUNTIME_DIR:-} && -d /run/user/$EUID ]]; then export XDG_RUNTIME_DIR=/run/user/$EUID; fi
-  follow="journalctl --user -fu voiced" again="voiced check"
-  checking=(with_variables "$settings/environment" "$home/bin/voiced" check)
+  follow="journalctl --user -fu voiced" again="voiced check --as-service"
+  checking=("$home/bin/voiced" check --as-service)
   as_self() { "$@"; }
   run_as=as_self
 else

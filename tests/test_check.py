@@ -7,7 +7,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,17 +20,15 @@ import trustme
 from tests.mosquitto import Neighbour
 from tests.recordings import noise
 from tests.soundbed import SoundBed, require_pulseaudio
-from voiced.check import SUBJECTS, as_service, bundle, echo, microphone
+from voiced.check import SUBJECTS, echo, microphone
 from voiced.check import machine as check_machine
 from voiced.check.findings import Finding, Visit
 from voiced.check.sound import Heard
-from voiced.config import Config, RealtimeConfig
+from voiced.config import Config
 from voiced.core.frames import MICROPHONE_RATE, SERVICE_RATE, Samples
 from voiced.core.soundcheck import Found
 from voiced.edge import machine as edge_machine
-from voiced.edge.knownsecrets import known_secrets
 from voiced.edge.mosquitto import Mosquitto
-from voiced.profileconfig import ProfileConfig
 from voiced.simulator import Refusal, Rules, Simulator
 from voiced.simulator.scenario import Connection, load_scenario
 
@@ -232,6 +229,7 @@ async def test_what_cannot_be_reached(tmp_path: Path) -> None:
     assert checked["service"]["values"]["code"] == "refused"
     assert "refused" in checked["broker"]["found"]
     assert checked["home-assistant"]["status"] == "skip"
+    assert "voiced check broker" in checked["home-assistant"]["found"]
     assert "models" not in checked.statuses()
 
 
@@ -326,91 +324,6 @@ def test_a_microphone_is_judged(made: Heard, status: str, word: str) -> None:
 def test_an_echo_is_judged(found: Found | None, delay_ms: float, mode: str, status: str, suits: str) -> None:
     finding: Finding = echo.judge(found, delay_ms, "play", mode)
     assert (finding.status, finding.values["suits"]) == (status, suits)
-
-
-# --- the support bundle -----------------------------------------------------------------------------------------------
-
-
-async def test_the_bundle_holds_no_secret_and_no_word_that_was_said(tmp_path: Path) -> None:
-    for name in ("key", "password"):
-        (tmp_path / name).write_text(PLANTED[name] + "\n")
-    credentials = tmp_path / "credentials"
-    credentials.mkdir()
-    (credentials / "realtime_key").write_text(PLANTED["credential"])
-    archive = tmp_path / "support.tar.gz"
-    async with Mosquitto(tmp_path) as broker, Neighbour(broker.port) as neighbour:
-        turn = json.dumps({"user": {"text": PLANTED["said"]}})
-        health = json.dumps({"cloud": "down", "problems": [{"message": f"key {PLANTED['key']} refused"}]})
-        await neighbour.send("voiced/kitchen/availability", "offline", retain=True)
-        await neighbour.send("voiced/kitchen/turn", turn, retain=True)
-        await neighbour.send("voiced/kitchen/health", health, retain=True)
-        settings = f"""
-                [realtime]
-                provider = "custom"
-                url = "ws://127.0.0.1:9/v1/realtime?api-key={PLANTED["key"]}"
-                key_file = "{tmp_path / "key"}"
-                [profiles.default]
-                instructions = "{PLANTED["instructions"]}"
-                [mqtt]
-                host = "127.0.0.1"
-                port = {broker.port}
-                username = "me"
-                password_file = "{tmp_path / "password"}"
-            """
-        secret = {"AZURE_CLIENT_SECRET": PLANTED["client secret"], "CREDENTIALS_DIRECTORY": str(credentials)}
-        wanted = ("disk", "service", "broker", "--bundle", str(archive))
-        checked = await check(tmp_path, settings, *wanted, environ=secret)
-    assert checked.status == 1  # there is no service
-    assert archive.stat().st_mode & 0o777 == 0o600
-    with tarfile.open(archive) as opened:
-        texts = {one.name: opened.extractfile(one).read().decode() for one in opened}  # type: ignore[union-attr] # all are files
-    everything = "\n".join(texts.values())
-    assert '"cloud": "down"' in texts["voiced-support/daemon.json"]
-    assert '"subject": "broker"' in texts["voiced-support/check.json"]
-    assert "AZURE_CLIENT_SECRET=***" in texts["voiced-support/environment.txt"]
-    for what, planted in PLANTED.items():
-        assert planted not in everything, what
-        assert planted not in checked.stdout + checked.stderr, what
-
-
-def test_an_archive_is_its_owners_alone_and_tells_nothing_that_was_written_for_the_model(tmp_path: Path) -> None:
-    archive = tmp_path / "support.tar.gz"
-    archive.write_bytes(b"an older one, which everybody could read")
-    archive.chmod(0o644)
-    profile = ProfileConfig(
-        instructions="Call me Odysseus.", transcription_prompt="Ithaca", transcription_keywords=("Telemachus",)
-    )
-    odd = {"LANG": os.fsdecode(b"de_\xff")}
-    bundle.write(archive, Config(profiles={"default": profile}), odd, {}, {})
-    assert archive.stat().st_mode & 0o777 == 0o600
-    with tarfile.open(archive) as opened:
-        texts = {one.name: opened.extractfile(one).read().decode() for one in opened}  # type: ignore[union-attr] # all are files
-    assert "LANG=de_?" in texts["voiced-support/environment.txt"]
-    for word in ("Odysseus", "Ithaca", "Telemachus"):
-        assert word not in "".join(texts.values())
-
-
-def test_secrets_are_found_wherever_they_lie(tmp_path: Path) -> None:
-    (tmp_path / "mqtt_password").write_text("one\n")
-    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path), "OPENAI_API_KEY": "two", "OPENAI_BASE_URL": "https://three"}
-    assert {"one", "two"} <= known_secrets(Config(), environ)
-    assert "https://three" not in known_secrets(Config(), environ)
-    nowhere = RealtimeConfig(key_file="/" + "x" * 300)  # longer than any name may be
-    assert {"one", "two"} <= known_secrets(Config(realtime=nowhere), environ)
-
-
-# --- as the service ---------------------------------------------------------------------------------------------------
-
-
-def test_what_the_unit_says_of_user_and_secrets_is_taken_over() -> None:
-    drop_in = "[Service]\nLoadCredential=\nLoadCredential=realtime_key:/etc/other\nUser=ears\n"
-    told = as_service.properties((ROOT / "systemd" / "voiced.service").read_text() + drop_in)
-    assert "--property=User=ears" in told
-    assert "--property=User=voiced" not in told
-    assert "--property=SupplementaryGroups=audio" in told
-    assert [one for one in told if "LoadCredential" in one] == ["--property=LoadCredential=realtime_key:/etc/other"]
-    assert "--property=StateDirectory=voiced" in told
-    assert not [one for one in told if "RuntimeDirectory" in one or "ExecStart" in one or "Watchdog" in one]
 
 
 @pytest.mark.parametrize(

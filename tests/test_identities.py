@@ -114,6 +114,19 @@ async def test_the_usual_chain_without_any_identity_says_so(monkeypatch: pytest.
             await credentials.secret()
 
 
+async def test_no_shell_is_started_to_look_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library would start one for PowerShell; ``az`` is started by itself."""
+    for name in ("az", "pwsh"):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho {name} >>{tmp_path / 'asked'}\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "dev")
+    async with Credentials(RealtimeConfig.model_validate(AZURE), environment={}) as credentials:
+        with pytest.raises(RefusedError, match="AzureCliCredential"):
+            await credentials.secret()
+    assert (tmp_path / "asked").read_text() == "az\n"
+
+
 # --- a managed identity, and whoever ran az login ---------------------------------------------------------------------
 
 

@@ -19,7 +19,7 @@ from voiced.core.devices import Device, card_of, choose, mono, stable_name, usb_
 from voiced.core.frames import FRAME, SERVICE_RATE, Samples
 from voiced.core.likeness import best_match
 from voiced.core.resample import resample
-from voiced.edge import soundserver
+from voiced.edge import soundcard, soundserver
 from voiced.edge.microphone import FrameCutter, pauses
 from voiced.errors import DeviceError
 
@@ -299,6 +299,16 @@ def test_two_devices_that_are_alike_are_told_apart_by_their_ports() -> None:
 def test_no_device_at_all_is_told() -> None:
     with pytest.raises(DeviceError, match="there is no speaker; plug one in"):
         choose([DEVICES[3]], "default", "output")
+
+
+def test_a_user_who_may_not_use_the_sound_cards_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PortAudio lists no device then, as if none were plugged in."""
+    monkeypatch.setattr(soundcard, "_NODES", tmp_path)
+    with pytest.raises(DeviceError, match="there is no microphone; plug one in"):
+        soundcard._choose([], "default", "input")
+    (tmp_path / "controlC0").symlink_to(tmp_path / "nothing")  # not to be opened, by root neither
+    with pytest.raises(DeviceError, match=r"there is no microphone for this user, .*controlC0; .*group audio"):
+        soundcard._choose([], "default", "input")
 
 
 def test_stereo_is_averaged() -> None:

@@ -198,13 +198,14 @@ def _check(options: argparse.Namespace) -> int:
     from voiced import check
     from voiced.check import as_service
 
-    if options.as_service:
-        # systemd starts it in another folder, and shows its output here.
-        named = ["-c", str(Path(options.config).resolve())] if options.config else ["-c", "/etc/voiced/config.toml"]
-        return as_service.run([*named, *(["--json"] if options.json else []), *options.subjects])
     if unknown := [one for one in options.subjects if one not in check.SUBJECTS]:
         console.say(f"there is no subject {unknown[0]!r}; there are: {', '.join(check.SUBJECTS)}")
         return 2
+    if options.as_service:
+        # systemd starts it in another folder, and shows its output here.
+        named = ["-c", str(Path(options.config).resolve())] if options.config else []
+        words = [*named, *(["--json"] if options.json else []), *options.subjects]
+        return as_service.run(words, options.bundle, os.environ)
     console.log("critical")
     return check.run(
         options.config,

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tarfile
@@ -27,7 +28,9 @@ _ASKED: Mapping[str, tuple[str, ...]] = {
         *("journalctl", "--no-pager", "--user", "--unit", "voiced", f"--lines={JOURNAL_LINES}", "--output=short-iso"),
     ),
     "unit.txt": ("systemctl", "--no-pager", "--full", "status", "voiced"),
+    "user-unit.txt": ("systemctl", "--no-pager", "--full", "--user", "status", "voiced"),
     "drop-ins.txt": ("systemctl", "--no-pager", "cat", "voiced"),
+    "user-drop-ins.txt": ("systemctl", "--no-pager", "--user", "cat", "voiced"),
     "pulse.txt": ("pactl", "info"),
     "machine.txt": ("uname", "-a"),
     "memory.txt": ("free", "-m"),
@@ -65,7 +68,7 @@ def write(
         "daemon.json": json.dumps(kept, indent=2, ensure_ascii=False),
         "environment.txt": _environment(environ),
         "versions.txt": _versions(),
-        **{name: _asked(command) for name, command in _ASKED.items()},
+        **{name: _without_values(_asked(command)) for name, command in _ASKED.items()},
         **{name: _read(Path(place)) for name, place in _READ.items()},
     }
     secrets = known_secrets(config, environ)
@@ -126,6 +129,15 @@ def _asked(command: tuple[str, ...]) -> str:
     except (OSError, subprocess.TimeoutExpired) as exc:
         return f"{' '.join(command)}: {exc}"
     return f"$ {' '.join(command)}\n{done.stdout}{done.stderr}"
+
+
+def _without_values(text: str) -> str:
+    """Mask what a drop-in sets as a secret: to the end of its line, for a value may have blanks and quotes in it."""
+    return re.sub(
+        r"(?m)^(\s*(?:Environment|SetCredential)=[\"']?[\w.]*).*$",
+        lambda found: f"{found[1]} ***" if is_secret_name(found[0]) or "SetC" in found[0] else found[0],
+        text,
+    )
 
 
 def _read(path: Path) -> str:

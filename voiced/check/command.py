@@ -106,7 +106,7 @@ def run(  # noqa: PLR0913 - what the command line can say
         if archive:
             bundle.write(archive, config, environ, report.as_json(), daemon)
             if show:
-                show(f"The support bundle, without secrets and without anything said: {archive}")
+                show(f"The support bundle, without secrets and without anything said: {archive.name}")
         return status or (0 if report.ok else 1)
 
     if config is not None:

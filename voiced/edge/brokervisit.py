@@ -75,8 +75,11 @@ class _Visitor:
             self.is_announced = True
 
 
-def look_for_discovery(config: MqttConfig, topics: Topics) -> Discovery:
+def look_for_discovery(config: MqttConfig, topics: Topics) -> Discovery | None:
     """Ask the broker; waits seconds. What is sent takes away a device that does not exist, so nothing comes of it.
+
+    Returns:
+        What it knows; ``None`` where it does not let us in, or speaks no MQTT 5.
 
     Raises:
         ConfigError: If the password or the certificates cannot be read.
@@ -88,7 +91,7 @@ def look_for_discovery(config: MqttConfig, topics: Topics) -> Discovery:
     try:
         link.open()
         if not visitor.wait(lambda: visitor.is_in or visitor.is_out) or not visitor.is_in:
-            return Discovery(None, is_announced=False)
+            return None
         number = link.publish(f"{topics.discovery_prefix}/device/{name}/config", "")
         visitor.wait(lambda: number in visitor.sent or visitor.is_out)
         known = number in visitor.sent

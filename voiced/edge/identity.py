@@ -57,7 +57,8 @@ def identity(environment: Mapping[str, str], **options: Any) -> Identity:
     library = importlib.import_module("azure.identity.aio")
     principal = _principal(environment)
     if principal is None:
-        return cast("Identity", library.DefaultAzureCredential(**options))
+        # PowerShell would be asked through a shell, even where there is none; whoever has it may have `az`.
+        return cast("Identity", library.DefaultAzureCredential(exclude_powershell_credential=True, **options))
     return cast("Identity", library.ClientSecretCredential(*principal, **options))
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from voiced.config import Config
 from voiced.core.redaction import is_secret_name
 
-STORES = (Path("/etc/credstore"), Path("/run/credstore"))
+STORES = (Path("/etc/credstore"), Path("/run/credstore"), Path("/run/credentials/voiced.service"))
+"""The last has those of a running service in clear, sealed ones too."""
 
 
 def known_secrets(config: Config | None, environ: Mapping[str, str]) -> set[str]:

@@ -28,6 +28,7 @@ to standard error each time it fails."""
 
 _WATCH_S = 0.25
 _CARDS = Path("/proc/asound")
+_NODES = Path("/dev/snd")
 _SERVERS = [Path(os.environ.get("XDG_RUNTIME_DIR", "/run")) / name for name in ("pulse/native", "pipewire-0")]
 _ROLE_VARIABLE = "PULSE_PROP"
 _NODE_VARIABLES: dict[Kind, tuple[str, str]] = {
@@ -161,7 +162,7 @@ class Soundcard:
 
         """
         with self._list_kept(), self.limit(CALL_LIMIT_S, "listing sound devices"):
-            choose(self.devices(), wanted, kind)
+            _choose(self.devices(), wanted, kind)
 
     def check(self, kind: Kind, wanted: str) -> None:
         """See whether the card of a device that is not open is still there; costs next to nothing.
@@ -173,7 +174,7 @@ class Soundcard:
         if (cards := _cards()) == self._checked:
             return
         with self._list_kept(), self.limit(CALL_LIMIT_S, "listing sound devices"):
-            device = choose(self.devices(), wanted, kind)
+            device = _choose(self.devices(), wanted, kind)
         if (card := card_of(device.name)) and not (_CARDS / card).exists():
             what = "microphone" if kind == "input" else "speaker"
             raise DeviceError(f"the sound card of the {what} {device.name!r} is gone; plug it in again")
@@ -210,7 +211,7 @@ class Soundcard:
 
     def _open_listed(self, kind: Kind, wanted: str, rate: int, latency_s: float, channels: int) -> Stream:
         with self.limit(CALL_LIMIT_S, "listing sound devices"):
-            device = choose(self.devices(), wanted, kind)
+            device = _choose(self.devices(), wanted, kind)
         node = _node(wanted)
         name = f"{'microphone' if kind == 'input' else 'speaker'} {node or device.name!r}"
         make = self._portaudio.RawInputStream if kind == "input" else self._portaudio.RawOutputStream
@@ -315,6 +316,18 @@ class Soundcard:
                 if self._awake > end:
                     self._give_up(f"{doing} hangs in the sound system; only a new process helps")
                     return
+
+
+def _choose(devices: list[Device], wanted: str, kind: Kind) -> Device:
+    """Choose, and say of a user who may not use the sound cards that this is why there is none."""
+    try:
+        return choose(devices, wanted, kind)
+    except DeviceError as exc:
+        shut = [node for node in sorted(_NODES.glob("controlC*")) if not os.access(node, os.R_OK | os.W_OK)]
+        if not shut:
+            raise
+        why = f"{str(exc).partition('; ')[0]} for this user, who may not use {shut[0]}"
+        raise DeviceError(f"{why}; add it to the group audio (sudo usermod -aG audio NAME), and log in again") from exc
 
 
 def list_devices() -> list[Device]:
