@@ -163,7 +163,7 @@ class ConversationConfig(Section):
     no_speech_s: float = Field(default=5.0, ge=1, le=60)
     """Seconds to wait for the first word."""
     max_s: float = Field(default=600.0, ge=10, le=3300)
-    """Seconds after which a conversation ends, whatever happens."""
+    """Seconds after which a conversation ends; an answer that sounds then may come to its end within five minutes."""
     memory_turns: int = Field(default=6, ge=0, le=50)
     """The last turns, told to the next session as text."""
     memory_minutes: float = Field(default=10.0, ge=0, le=43_200, allow_inf_nan=False)

@@ -162,8 +162,8 @@ def _turned(state: State, event: Event, now: float, rules: Rules) -> Step:
             return _wanted(state, event, now, rules)
         case SessionLost():
             return renewing.lost(state, event, now, rules)
-        case Tick() if now >= state.talk.ends and not isinstance(state, Responding | Finishing | Paused | Sounding):
-            return turning.rest(state, "max_s")
+        case _ if (over := turning.overdue(state, event, now)) is not None:
+            return over
         case Near():
             state = replace(state, talk=replace(state.talk, near=None if event.speech == "none" else event))
         case wire.SpeechStarted() if not state.talk.follows:  # in a session that was sent no sound

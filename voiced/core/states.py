@@ -253,6 +253,10 @@ State: TypeAlias = Idle | Active
 Step: TypeAlias = tuple[State, tuple[Effect, ...]]
 
 
+OVERTIME_S = 300.0
+"""How long an answer may sound past the end of the conversation. One that goes on then is taken for endless."""
+
+
 def deadline(state: State) -> float | None:
     """Return when ``state`` must end, on the clock given to :func:`voiced.core.conversation.step`; ``None``: never.
 
@@ -261,8 +265,10 @@ def deadline(state: State) -> float | None:
     match state:
         case Idle():
             return None
-        case Responding() | Finishing() | Paused() | Sounding():
+        case Sounding():
             return state.until
+        case Responding() | Finishing() | Paused():
+            return min(state.until, state.talk.ends + OVERTIME_S)
         case _:
             return min(state.until, state.talk.ends)
 

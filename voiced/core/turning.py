@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 from voiced.core.effects import Accept, BeginTurn, Chime, CloseSession, Cut, Deafen, Effect, EndTurn, Hear, Send, Source
-from voiced.core.events import Event, SessionLost
+from voiced.core.events import Event, SessionLost, Tick
 from voiced.core.questions import Question
 from voiced.core.realtime import events as wire
 from voiced.core.states import (
+    OVERTIME_S,
     Active,
     Attending,
     Connecting,
@@ -153,11 +154,37 @@ def rest(state: Active, reason: str, *after: Effect) -> Step:
 
 def spent(state: Active) -> Step:
     """End the conversation at once: nothing may be spent any more."""
-    failed: tuple[Effect, ...] = ()
-    _, ended = silenced(state)
-    if ended:
-        failed = (*ended[:-1], EndTurn(state.talk.turn, "failed", "budget", "the budget is spent"))
+    failed = _failed(state, "budget", "the budget is spent")
     return resting(state.talk), (*failed, CloseSession(state.talk.session, "budget"), Chime("budget"))
+
+
+def overdue(state: Active, event: Event, now: float) -> Step | None:
+    """End the conversation if its time is over, or that of an answer which goes on and on; ``None``: it is not."""
+    match state:
+        case Responding() | Finishing() | Paused():
+            return _endless(state, now)
+        case Sounding():
+            return None
+        case _:
+            return rest(state, "max_s") if isinstance(event, Tick) and now >= state.talk.ends else None
+
+
+def _endless(state: Responding | Finishing | Paused, now: float) -> Step | None:
+    talk, answer = state.talk, state.answer if isinstance(state, Paused) else state
+    sounds_until = answer.sounds_until if isinstance(answer, Responding) else None
+    if max(now, sounds_until or now) < talk.ends + OVERTIME_S:  # what came already counts, lest it pile up
+        return None
+    why = f"the answer goes on for {OVERTIME_S / 60:g} minutes past the end of the conversation (conversation.max_s)"
+    failed = _failed(replace(answer, talk=talk), "endless_answer", why)
+    is_closed = isinstance(answer, Finishing) and answer.lost
+    closed = () if is_closed else (CloseSession(talk.session, "endless_answer", failed=True, message=why),)
+    return resting(talk), (*failed, *closed, Chime("error"))
+
+
+def _failed(state: Active, code: str, why: str) -> tuple[Effect, ...]:
+    """End the turn that is going on, if there is one, and say why."""
+    _, ended = silenced(state)
+    return (*ended[:-1], EndTurn(state.talk.turn, "failed", code, why)) if ended else ()
 
 
 def lost(state: Active, event: SessionLost, rules: Rules) -> Step:
