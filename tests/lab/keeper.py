@@ -141,9 +141,10 @@ class Keeper:
             if (status := self._process.poll()) is None:
                 continue
             self.ends.append(status)
-            _, crash, where = self.log().rpartition("Fatal Python error")
             if status in {-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS}:
-                sys.stderr.write(f"{crash}{where}\n")
+                before, crash, where = self.log().rpartition("Fatal Python error")
+                why = "\n".join(before.splitlines()[-20:])  # a library says there what it does not like
+                sys.stderr.write(f"{why}\n{crash}{where}\n")
             if status in {0, 78}:
                 self._wanted = False
                 continue

@@ -61,9 +61,12 @@ class SoundServer:
 
     async def _found(self) -> str | None:
         sources = {one["index"]: one["name"] for one in await self._listed("sources")}
+        # Streams themselves name no process where PipeWire's own plug-in for ALSA made them.
+        clients = {str(one["index"]): one["properties"] for one in await self._listed("clients")}
         for stream in await self._listed("source-outputs"):
             name = sources.get(stream["source"], "")
-            if stream["properties"].get("application.process.id") == str(os.getpid()) and name.endswith(".monitor"):
+            process = clients.get(str(stream["client"]), {}).get("application.process.id")
+            if process == str(os.getpid()) and name.endswith(".monitor"):
                 return (
                     f"the sound server gives {name!r} in place of the microphone: what a speaker plays, and nothing of "
                     "the room; plug the microphone in, or choose another one in the desktop's settings of sound"
