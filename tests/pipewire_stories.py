@@ -126,9 +126,7 @@ class PipeWire:
 
     def _run(self, *question: str) -> subprocess.CompletedProcess[str]:
         command = ["pactl", *question]
-        return subprocess.run(
-            command, env=self.environment(), capture_output=True, text=True, check=False, timeout=10
-        )
+        return subprocess.run(command, env=self.environment(), capture_output=True, text=True, check=False, timeout=10)
 
     def _start(self, *command: str) -> None:
         with (self._directory / f"{command[0]}.log").open("ab") as log:

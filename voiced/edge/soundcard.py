@@ -30,7 +30,7 @@ _WATCH_S = 0.25
 _CARDS = Path("/proc/asound")
 _NODES = Path("/dev/snd")
 _SERVERS = [Path(os.environ.get("XDG_RUNTIME_DIR", "/run")) / name for name in ("pulse/native", "pipewire-0")]
-_ROLE_VARIABLE = "PULSE_PROP"
+_ROLE_VARIABLES = {"PULSE_PROP": "media.role={}", "PIPEWIRE_ALSA": "{{ media.role = {} }}"}
 _NODE_VARIABLES: dict[Kind, tuple[str, str]] = {
     "input": ("PULSE_SOURCE", "PIPEWIRE_NODE"),
     "output": ("PULSE_SINK", "PIPEWIRE_NODE"),
@@ -71,8 +71,8 @@ class Soundcard:
         self._give_up = give_up
         self._role = role
         # Here and not when a stream is opened: see _named.
-        if role:
-            os.environ.setdefault(_ROLE_VARIABLE, "")
+        for name in _ROLE_VARIABLES if role else ():
+            os.environ.setdefault(name, "")
         for kind, wanted in (ends or {}).items():
             if node := _node(wanted):
                 for name in _NODE_VARIABLES[kind]:  # libpulse takes an empty name for one, and refuses it
@@ -275,8 +275,9 @@ class Soundcard:
         PipeWire's plug-in for ALSA read these variables whenever a client connects, which is for each stream.
         """
         now = dict.fromkeys(_NODE_VARIABLES[kind] if node else (), node)
-        if kind == "output" and self._role and not os.environ[_ROLE_VARIABLE]:
-            now[_ROLE_VARIABLE] = f"media.role={self._role}"
+        if kind == "output" and self._role:
+            roles = {name: text.format(self._role) for name, text in _ROLE_VARIABLES.items()}
+            now |= {name: text for name, text in roles.items() if not os.environ[name]}
         # Names that come or go are a trap for another thread that looks one up, in C as in Python (KeyError, seen);
         # another value is not.
         before = {name: os.environ.get(name, "") for name in now}
