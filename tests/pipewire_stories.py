@@ -164,8 +164,12 @@ class House:
             with WavWriter(path, rate=MICROPHONE_RATE) as writer:
                 writer.write(utterance(lead_s=1.2 + attempt))
             await asyncio.to_thread(self.desktop.say, path)
+
+            def happened(begun: int = begun) -> bool:
+                return word in self.log()[begun:]
+
             try:
-                await until(lambda: word in self.log()[begun:], word, 12.0)
+                await until(happened, word, 12.0)
             except AssertionError:
                 if attempt == TRIES - 1:
                     raise
