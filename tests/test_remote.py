@@ -170,6 +170,26 @@ async def test_turns_are_shown_and_drawn(mosquitto: Mosquitto, tmp_path: Path) -
     assert "&lt;Because&gt;" in page.read_text(encoding="utf-8")
 
 
+async def test_all_the_turns_that_may_be_asked_for_come_with_their_texts(mosquitto: Mosquitto) -> None:
+    one = {"id": "s-1", "turn": 1, "session": "s", "time": "2026-11-26T12:00:00Z", "source": "mqtt"}
+    told = {**one, "outcome": "finished", "user": {"text": "Why? " * 100}, "assistant": {"text": "Because. " * 100}}
+    async with make_broker(mosquitto.port) as broker, obeyed(broker, {"turns": [told] * 100}):
+        await connected(broker)
+        assert len((await asyncio.to_thread(remotely, mosquitto.port, "turns", last=100))["turns"]) == 100
+
+
+async def test_rubbish_on_its_topics_is_passed_over(mosquitto: Mosquitto) -> None:
+    whole = Config(device=DeviceConfig(id="kitchen"), mqtt=config(mosquitto.port))
+    lines: list[str] = []
+    async with make_broker(mosquitto.port) as broker, Neighbour(mosquitto.port) as neighbour:
+        await connected(broker)
+        await neighbour.send("voiced/kitchen/state", "[" * 60_000, retain=True)
+        await neighbour.send("voiced/kitchen/health", "[1]", retain=True)
+        await neighbour.send("voiced/kitchen/usage", "null", retain=True)
+        status = await asyncio.to_thread(mqttcommands.status, whole, as_json=False, watch=False, say=lines.append)
+    assert (status, lines) == (0, ["online; unknown", "volume ? %; service ?"])
+
+
 async def test_its_status_is_watched(mosquitto: Mosquitto) -> None:
     lines: list[str] = []
     over = threading.Event()

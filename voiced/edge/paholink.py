@@ -85,6 +85,7 @@ class Link:
         will: str | None = None,
         loopback: str | None = None,
         longest_pause_s: int = 60,
+        largest: int = LARGEST_PAYLOAD,
     ) -> None:
         """Prepare; nothing is sent yet.
 
@@ -99,6 +100,7 @@ class Link:
                 for, and our own come back too.
             loopback: Topic on which our own messages come back even so; MQTT 5 only.
             longest_pause_s: Between two attempts to connect; the first pauses are shorter.
+            largest: Bytes of a payload that we take whole.
 
         Raises:
             ConfigError: If the password or the certificates cannot be read, or the host cannot be one.
@@ -112,6 +114,7 @@ class Link:
         self._will = will
         self._loopback = loopback
         self._is_v5 = version == 5
+        self._most = largest
         self._window = RECEIVE_MAXIMUM
         self._largest: int | None = None
         self._closed = False
@@ -262,7 +265,7 @@ class Link:
         properties = message.properties
         arrived = Message(
             message.topic,
-            bytes(message.payload[: LARGEST_PAYLOAD + 1]),
+            bytes(message.payload[: self._most + 1]),
             getattr(properties, "ResponseTopic", None),
             getattr(properties, "CorrelationData", None),
         )

@@ -15,7 +15,7 @@ from voiced.config import MqttConfig
 from voiced.core.mqtt.commands import Message
 from voiced.core.mqtt.topics import RETAINED, Topics
 from voiced.edge import brokerlogin
-from voiced.edge.paholink import Link
+from voiced.edge.paholink import LARGEST_PACKET, Link
 from voiced.errors import CommandError
 
 CONNECT_PATIENCE_S = 10.0
@@ -212,6 +212,7 @@ class RemoteControl:
             ),
             listener=self,
             post=self._news.put,
+            largest=LARGEST_PACKET,  # a hundred turns in one answer are more than a command may be
         )
         life.callback(self._link.close)
         self._link.open()
@@ -268,9 +269,11 @@ class RemoteControl:
             return
         try:
             value = json.loads(message.payload)
-        except ValueError:
+        except (ValueError, RecursionError):
             return  # anybody may write there, and an empty payload clears a topic
+        if not isinstance(value, dict):
+            return
         if name in _PUBLISHES:
             self._values[name] = value
-        elif isinstance(value, dict) and isinstance(value.get("id"), str):
+        elif isinstance(value.get("id"), str):
             self._responses[value["id"]] = value
