@@ -146,6 +146,7 @@ def test_all_parts_that_disagree_are_told_at_once(tmp_path: Path) -> None:
         ('[profiles.default]\ntools = ["timers"]', "'goodbye'"),
         ('[device]\nid = "Küche"', 'device.id: must be small letters, digits, "_" and "-", not "Küche"'),
         ('[device]\nid = "all"', "device.id: "),
+        ('[device]\nid = "group"', "device.id: "),  # or the topics of groups would be below its own
         ("[conversation]\nfollow_up_s = nan", "conversation.follow_up_s: "),
         ("[audio]\nvolume = 60.5", "audio.volume: "),
         ('[audio]\nchime = "yes"', "audio.chime: "),

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from voiced.config import Config, MqttConfig
 from voiced.core.mqtt import actions, commands, passing, payloads, topics, updating
 from voiced.core.mqtt.commands import (
     Announce,
@@ -296,10 +297,11 @@ def test_reference_names_every_topic() -> None:
     assert all(line.count("|") == 6 for line in lines)
 
 
-def test_discovery_and_birth_follow_the_prefix() -> None:
+def test_discovery_follows_the_prefix_and_birth_does_not() -> None:
     topics = Topics("home/voice", "attic-2", "ha")
     assert topics.discovery == "ha/device/voiced_attic-2/config"
-    assert topics.birth == "ha/status"
+    assert topics.birth == "homeassistant/status"  # of Home Assistant, where only the prefix was changed
+    assert Topics.of(Config(mqtt=MqttConfig(birth_topic="ha/here"))).birth == "ha/here"
     assert topics.own("state") == "home/voice/attic-2/state"
     assert topics.command("home/voice/all/command/stop") == "command/stop"
     assert topics.command("home/voice/attic-22/command/stop") is None
@@ -436,6 +438,8 @@ def valid(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
         ("set/follow_up", "toggle", SetSettings(OURS, follow_up="toggle")),
         ("set/wake_sensitivity", "0.35", SetSettings(OURS, wake_sensitivity=0.35)),
         ("set/wake_sensitivity", "1", SetSettings(OURS, wake_sensitivity=1.0)),
+        ("set/wake_sensitivity", str(0.55 + 0.05), SetSettings(OURS, wake_sensitivity=0.6000000000000001)),
+        ("set/wake_sensitivity", "5e-05", SetSettings(OURS, wake_sensitivity=0.00005)),
         ("set/wake_word", "all", SetSettings(OURS, wake_word="all")),
         ("set/persona", " kid ", SetSettings(OURS, persona="kid")),
         ("set/voice", "cedar", SetSettings(OURS, voice="cedar")),
@@ -559,7 +563,11 @@ def test_the_answer_goes_where_it_is_wanted() -> None:
 
 
 @pytest.mark.parametrize(
-    "topic", ["voiced/kitchen/state", "voiced/all/command/say", "voiced/kitchen/responses", "a/+", "#", "", "x" * 600]
+    "topic",
+    [
+        *("voiced/kitchen/state", "voiced/all/command/say", "voiced/group/up/command/listen"),
+        *("voiced/kitchen/responses", "$CONTROL/dynamic-security/v1", "a/+", "#", "", "x" * 600),
+    ],
 )
 def test_nobody_makes_us_speak_on_a_topic_of_state_or_a_pattern(topic: str) -> None:
     with pytest.raises(RefusedCommandError, match="response topic") as refused:

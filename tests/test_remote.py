@@ -251,6 +251,27 @@ async def test_a_device_that_is_no_more_is_taken_out_first_of_home_assistant_the
         assert [heard.topic for heard in late.heard] == ["voiced/attic/state"]
 
 
+async def test_a_device_whose_discovery_may_be_written_only_is_taken_out_too(tmp_path: Path) -> None:
+    rules = tmp_path / "rules"
+    rules.write_text(f"topic readwrite voiced/#\ntopic write {DISCOVERY}\nuser other\ntopic readwrite #\n")
+    words = tmp_path / "words"
+    make = await asyncio.create_subprocess_exec("mosquitto_passwd", "-b", "-c", str(words), "other", "word")
+    assert await make.wait() == 0
+    options = ["allow_anonymous true", f"acl_file {rules}", f"password_file {words}"]
+
+    def remove(port: int) -> list[str]:
+        with RemoteControl(config(port), KITCHEN, leftovers=True) as remote:
+            return remote.remove()
+
+    async with Mosquitto(tmp_path, options) as guarded:
+        async with make_broker(guarded.port, discovery={DISCOVERY: "{}"}) as broker:
+            await connected(broker)
+        async with Neighbour(guarded.port, username="other", password="word") as neighbour:
+            await eventually(lambda: neighbour.on(DISCOVERY) == ["{}"], "the device is told")
+            assert await asyncio.to_thread(remove, guarded.port) == [DISCOVERY, AVAILABILITY]
+            await eventually(lambda: neighbour.on(DISCOVERY) == ["{}", ""], "the device is taken out")
+
+
 async def test_it_speaks_the_older_protocol_too(mosquitto: Mosquitto) -> None:
     async with (
         Door(mosquitto.port, knows_v5=False) as door,

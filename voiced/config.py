@@ -45,7 +45,7 @@ class DeviceConfig(Section):
     """``[device]``: who this is, on MQTT and in Home Assistant."""
 
     id: Name = Field(default_factory=_device_id)
-    """Small letters, digits, ``_`` and ``-``; part of every topic, so not ``all``. Default: the host name."""
+    """Small letters, digits, ``_``, ``-``; part of every topic, so not ``all`` or ``group``. Default: the host name."""
     name: str = Field(default="", max_length=64)
     """For people; default: the id."""
     area: str = Field(default="", max_length=64)
@@ -54,8 +54,8 @@ class DeviceConfig(Section):
     @field_validator("id")
     @classmethod
     def _not_everybody(cls, value: str) -> str:
-        if value == "all":
-            raise ValueError('must not be "all", which is everybody\'s topic')
+        if value in {"all", "group"}:
+            raise ValueError(f'must not be "{value}", which stands for more than one in topics')
         return value
 
 
@@ -261,6 +261,8 @@ class MqttConfig(Section):
     discovery: bool | Literal["components"] = True
     """Whether Home Assistant is told; ``components``: by a message for each entity, as older software wants it."""
     discovery_prefix: str = Field(default="homeassistant", pattern=r"^[^#+/\s]+(/[^#+/\s]+)*$")
+    birth_topic: str = Field(default="homeassistant/status", pattern=r"^[^#+/\s]+(/[^#+/\s]+)*$")
+    """Where Home Assistant says that it has started; its default, whatever the discovery prefix is."""
     transcripts: Literal["retained", "live", "off"] = "retained"
     """Texts of turns: kept by the broker, only passed on, or never sent."""
     media: tuple[str, ...] = ()

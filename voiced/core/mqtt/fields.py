@@ -11,7 +11,8 @@ from voiced.errors import CommandError
 _ON = frozenset({"on", "true", "1"})
 _OFF = frozenset({"off", "false", "0"})
 _PLACE = re.compile(r"/.+|https?://\S+")
-_NUMBER = re.compile(r"[+-]?[0-9]{1,9}(\.[0-9]{1,9})?")
+_NUMBER = re.compile(r"[+-]?[0-9]{1,9}(\.[0-9]{1,20})?(e[+-]?[0-9]{1,2})?")
+"""As Home Assistant's templates write the outcome of a sum: ``0.6000000000000001``, ``5e-05``."""
 
 
 def refuse(message: str, code: str = "invalid") -> NoReturn:

@@ -105,9 +105,9 @@ def _response_topic(asked: str | None, topics: Topics) -> str:
         return asked or own
     if not asked or len(asked) > 512 or any(sign in asked for sign in "+#\0"):
         refuse("the response topic must be a plain topic name of at most 512 characters, without + and #")
-    if asked.startswith((f"{topics.root}/", f"{topics.base}/all/")):
-        # or anybody could make us publish a false state in our own name
-        refuse(f"a response topic below {topics.root}/ must begin with {own}")
+    if asked.startswith((f"{topics.root}/", f"{topics.base}/all/", f"{topics.base}/group/", "$")):
+        # or anybody could make us publish a false state, or command others or the broker, in our own name
+        refuse(f"a response topic must begin with {own}, or be none of voiced or of the broker")
     return asked
 
 

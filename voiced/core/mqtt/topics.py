@@ -88,6 +88,8 @@ class Topics:
     """``house.groups``."""
     others: tuple[str, ...] = ()
     """Topics of another contract that is understood as well."""
+    birth: str = "homeassistant/status"
+    """Where Home Assistant says that it has started: there whatever its discovery prefix is, if nobody changed it."""
 
     @classmethod
     def of(cls, config: Config) -> "Topics":
@@ -96,7 +98,15 @@ class Topics:
         others: tuple[str, ...] = ()
         if mqtt.hermes:
             from voiced.core.hermes import SUBSCRIBED as others  # noqa: N811, PLC0415 - few want it, and it takes memory
-        return cls(mqtt.base_topic, config.device.id, mqtt.discovery_prefix, house.together, house.groups, others)
+        return cls(
+            mqtt.base_topic,
+            config.device.id,
+            mqtt.discovery_prefix,
+            house.together,
+            house.groups,
+            others,
+            mqtt.birth_topic,
+        )
 
     @property
     def root(self) -> str:
@@ -116,11 +126,6 @@ class Topics:
     def discoveries(self) -> tuple[str, ...]:
         """Filters of all topics where Home Assistant, or who does as it does, may have been told of this device."""
         return (self.discovery, f"{self.discovery_prefix}/+/voiced_{self.id}/+/config")
-
-    @property
-    def birth(self) -> str:
-        """Where Home Assistant says that it has started."""
-        return f"{self.discovery_prefix}/status"
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
