@@ -74,6 +74,23 @@ async def test_rules_of_the_broker_that_forbid_publishing_are_noticed(tmp_path: 
         await eventually(lambda: "check its access rules" in (broker.problem or ""), "noticed")
 
 
+async def test_an_answer_that_the_rules_forbid_is_the_trouble_of_who_wants_it_there(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rules = tmp_path / "rules"
+    rules.write_text("topic readwrite voiced/#\n")
+    options = ["allow_anonymous true", f"acl_file {rules}"]
+    async with Mosquitto(tmp_path, options) as guarded, make_broker(guarded.port) as broker, obeyed(broker) as done:
+        await connected(broker)
+        async with Neighbour(guarded.port) as other:
+            await other.send(KITCHEN.own("command/ping"), "", response_topic="answers/here")
+            await eventually(lambda: "did not take a message on answers/here" in caplog.text, "the topic is named")
+            await other.send(KITCHEN.own("command/ping"), "")
+            await eventually(lambda: bool(other.on(KITCHEN.own("response"))), "the next answer")
+        assert len(done) == 2
+        assert broker.problem is None
+
+
 async def test_the_password_comes_from_file_credential_or_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

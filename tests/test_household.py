@@ -10,6 +10,7 @@ import pytest
 from tests.fakes import Diary, InstantSpeaker
 from tests.recordings import NOTES, SOUNDS, load, noise
 from tests.stories import QUICK, Home, at_home, config_for_tests, told
+from tests.waiting import eventually
 from voiced.config import ConversationConfig, DeviceConfig, HouseConfig
 from voiced.core.frames import FRAME, MICROPHONE_RATE
 from voiced.core.mqtt.commands import Message
@@ -114,6 +115,27 @@ async def test_inside_the_window_nobody_begins_who_does_not_answer() -> None:
         await bath.until_told("finished")
         await bath.until_idle()
         assert (answered(attic), attic.speaker.chimes, attic.simulator.connections) == (0, 0, 0)
+
+
+async def test_inside_the_window_who_leaves_it_to_another_says_so() -> None:
+    async with rooms("attic", window_ms=500) as (attic,):
+        attic.speak()
+        await attic.diary.until(lambda _: bool(shouts(attic, CLAIMS)))
+        attic.daemon.post(Message(CLAIMS, b'{"unit": "bath", "word": "hey_jarvis", "quality": 1.0}'))
+        assert (await attic.until_told("rejected", "event/wake"))["reason"] == "unit"
+        assert not told(attic.diary, "event/wake", "detected")
+
+
+@pytest.mark.parametrize("setting", ["mute", "wake_enabled"])
+async def test_inside_the_window_it_can_still_be_forbidden(setting: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "voiced.desk")
+    async with rooms("attic", window_ms=300) as (attic,):
+        attic.speak()
+        await attic.diary.until(lambda _: bool(shouts(attic, CLAIMS)))
+        attic.daemon.post(Message(f"voiced/attic/set/{setting}", b"TOGGLE"))
+        await eventually(lambda: "switched off before it could be answered" in caplog.text, "it is not answered")
+        assert (attic.speaker.chimes, attic.simulator.connections) == (0, 0)
+        assert not told(attic.diary, "event/wake", "detected")
 
 
 @pytest.mark.parametrize(("quiet", "loud"), [("attic", "bath"), ("bath", "attic")])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from voiced.announcing import Announcer
-from voiced.config import Config
+from voiced.config import Config, WakeWordConfig
 from voiced.core.effects import ChimeKind
 from voiced.core.events import Asked, Called, Ended, Event, Woken
 from voiced.core.mqtt import commands, payloads
@@ -251,7 +251,7 @@ class Desk:
         """Do what a wake word means, or count a near miss."""
         word = word_named(self.config.wake, heard.word)
         settings = self.settings
-        if word is None or settings.mute or not settings.wake_enabled or not is_active(word, settings.wake_word):
+        if word is None or not self._is_listened_to(word):
             return  # heard just before it was switched off
         if isinstance(heard, NearMiss):
             if heard.why == "score":
@@ -267,7 +267,22 @@ class Desk:
         if isinstance(meaning, payloads.Settings):
             self._change(meaning, ("mute",) if word.action == "mute" else ("volume",))
         elif isinstance(meaning, Woken) and self.spending.refusal() is None:
-            if self.household.woken(heard, partial(self._call, meaning), lambda: self.clearness(heard)) is not None:
-                self.reports.rejected(heard, "unit")
+            self.household.woken(
+                heard,
+                answer=partial(self._answer, meaning, word),
+                leave=partial(self.reports.rejected, heard, "unit"),
+                quality=partial(self.clearness, heard),
+            )
         else:
             self._call(meaning)
+
+    def _answer(self, woken: Woken, word: WakeWordConfig) -> None:
+        """Answer a word, unless it was switched off while others could say that they heard it better."""
+        if self._is_listened_to(word):
+            self._call(woken)
+        else:
+            logger.info("%s heard, and switched off before it could be answered", word.model)
+
+    def _is_listened_to(self, word: WakeWordConfig) -> bool:
+        settings = self.settings
+        return not settings.mute and settings.wake_enabled and is_active(word, settings.wake_word)

@@ -53,36 +53,40 @@ class Household:
         self._arbiter = Arbiter(config.device.id, config.house.window_ms / 1000)
         self._is_talking = self._is_speaking = False
         self._waiting: asyncio.TimerHandle | None = None
+        self._leave: Callable[[], None] = lambda: None
         self._renewing: asyncio.TimerHandle | None = None
 
-    def woken(self, wake: Wake, answer: Callable[[], None], quality: Callable[[], float]) -> str | None:
-        """Have ``answer`` called now, after the window, or never; return why never.
+    def woken(
+        self, wake: Wake, *, answer: Callable[[], None], leave: Callable[[], None], quality: Callable[[], float]
+    ) -> None:
+        """Have ``answer`` called, now or after the window, or else ``leave``.
 
         Args:
             wake: What was heard.
             answer: Answers it.
+            leave: Leaves it to another unit.
             quality: Tells how well it was heard, 0 to 1. Asked only where there is a window in which it may win.
 
         """
         if self._is_alone:
             answer()
-            return None
+            return
         heard = quality() if self._waits else wake.score  # to find out takes a millisecond
         verdict = self._arbiter.woken(wake.word, heard, self._clock(), talking=self._is_talking)
         match verdict:
             case Silence(because):
                 logger.info("%s heard, and left to others: %s", wake.word, because)
-                return because
+                leave()
             case Answer(claim, after_s):
                 self._stop_waiting()
                 if not after_s:
                     answer()  # first of all, and what it sets going as well: nobody waits for the claim to be sent
                     asyncio.get_running_loop().call_soon(self._say, "claim", claim)
                 elif self._say("claim", claim):
+                    self._leave = leave
                     self._waiting = asyncio.get_running_loop().call_later(after_s, self._begin, answer)
                 else:  # who cannot be heard by others need not wait for them
                     answer()
-        return None
 
     def notice(self, state: states.State) -> None:
         """Take the state of the conversation, and let the others know when we begin to speak, and when we have done."""
@@ -115,6 +119,7 @@ class Household:
         logger.info("%s answers %s; this unit gives way", claim.unit, claim.word)
         if self._waiting is not None:
             self._stop_waiting()
+            self._leave()
         else:
             self._give_way()
 

@@ -75,7 +75,8 @@ class Unit:
 
     def wake(self, word: str) -> None:
         self.woken_at = time.monotonic()
-        self.household.woken(Wake(word, self.dice.uniform(0.5, 1.0), 0.5, 0), self.begin, lambda: 0.5)
+        heard = Wake(word, self.dice.uniform(0.5, 1.0), 0.5, 0)
+        self.household.woken(heard, answer=self.begin, leave=lambda: None, quality=lambda: 0.5)
 
     @property
     def waited_ms(self) -> float:

@@ -154,8 +154,12 @@ class Unit:
 
     def wake(self, word: str) -> None:
         heard = Wake(word, self.dice.uniform(0.5, 1.0), 0.5, 0)
-        if self.household.woken(heard, lambda: self.begin(heard), lambda: 0.5) is not None:
-            self.reports.rejected(heard, "unit")
+        self.household.woken(
+            heard,
+            answer=lambda: self.begin(heard),
+            leave=lambda: self.reports.rejected(heard, "unit"),
+            quality=lambda: 0.5,
+        )
 
     def begin(self, heard: Wake) -> None:
         self.broker.said.clear()

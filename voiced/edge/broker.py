@@ -98,8 +98,6 @@ class MqttBroker:
         self._version: Literal[3, 5] = 5
         if not withdrawn:
             self._announce()
-        self._loop: asyncio.AbstractEventLoop
-        self._link: Link
 
     # --- for the app ---
 
@@ -349,10 +347,13 @@ class MqttBroker:
 
     def confirmed(self, number: int, fault: str | None) -> None:
         """Take it that the broker has a message, or says why not."""
-        if fault is not None and self._outgoing.topic(number) == self._mailbox.self_test:
+        topic = self._outgoing.topic(number)
+        if fault is not None and topic == self._mailbox.self_test:
             self._mailbox.passed()  # nobody may write there: whether we could read it, it does not tell
+        elif fault is not None and topic is not None and self._topics.is_foreign(topic):
+            logger.warning("an answer was asked for there: %s", brokerlogin.untaken(self._config, topic, fault))
         elif fault is not None:
-            self._complain(brokerlogin.untaken(self._config, fault))
+            self._complain(brokerlogin.untaken(self._config, topic, fault))
         self._outgoing.confirmed(number, refused=fault is not None)
         self._progress.set()
         self._pump()

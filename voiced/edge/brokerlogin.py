@@ -161,9 +161,10 @@ def rival(config: MqttConfig, client_id: str) -> str:
     )
 
 
-def untaken(config: MqttConfig, fault: str) -> str:
+def untaken(config: MqttConfig, topic: str | None, fault: str) -> str:
     """Say that the broker refused a message."""
-    return f"the MQTT broker did not take a message ({fault}); check its access rules{_who(config)}"
+    where = f" on {topic}" if topic else ""
+    return f"the MQTT broker did not take a message{where} ({fault}); check its access rules{_who(config)}"
 
 
 def deaf(config: MqttConfig, filters: tuple[str, ...]) -> str:

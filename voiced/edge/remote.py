@@ -153,7 +153,7 @@ class RemoteControl:
             if not self._wait(partial(self._confirmed.__contains__, number), ANSWER_PATIENCE_S):
                 raise CommandError(f"the MQTT broker does not answer; {topic} is not cleared", code="failed")
             if (fault := self._confirmed[number]) is not None:
-                raise CommandError(f"{topic}: {brokerlogin.untaken(self._config, fault)}", code="failed")
+                raise CommandError(brokerlogin.untaken(self._config, topic, fault), code="failed")
         return topics
 
     def _request(self, topic: str, fields: Mapping[str, object], patience_s: float) -> Mapping[str, Any]:

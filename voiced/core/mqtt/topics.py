@@ -127,6 +127,10 @@ class Topics:
         """Filters of all topics where Home Assistant, or who does as it does, may have been told of this device."""
         return (self.discovery, f"{self.discovery_prefix}/+/voiced_{self.id}/+/config")
 
+    def is_foreign(self, topic: str) -> bool:
+        """Return whether a topic is none of those that this contract, or Home Assistant's, has us publish on."""
+        return not topic.startswith((f"{self.base}/", f"{self.discovery_prefix}/"))
+
     @property
     def subscriptions(self) -> tuple[str, ...]:
         """Filters of all commands, and of what other units say."""
