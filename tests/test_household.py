@@ -55,6 +55,10 @@ def answered(home: Home) -> int:
     return len(told(home.diary, "event/turn", "finished"))
 
 
+def states(diary: Diary) -> list[str]:
+    return [json.loads(payload)["state"] for topic, payload in diary.history if topic == "state"]
+
+
 def shouts(home: Home, topic: str) -> list[object]:
     return [json.loads(payload) for name, payload in home.diary.shouted if name == topic]
 
@@ -98,7 +102,9 @@ async def test_of_two_that_began_at_once_one_gives_way() -> None:
 async def test_nobody_answers_what_a_loudspeaker_says_in_the_next_room() -> None:
     async with rooms("attic", "bath", holds="attic") as (attic, bath):
         attic.speak()
-        await attic.diary.until(lambda _: shouts(attic, SPEAKING) == [{"unit": "attic", "speaking": True}])
+        await attic.diary.until(lambda diary: states(diary).count("responding") == 2)
+        # The answer is all here now, and is still being heard.
+        assert shouts(attic, SPEAKING) == [{"unit": "attic", "speaking": True}]
         bath.speak()
         await bath.until_told("rejected", "event/wake")
         attic.speaker.let_go()

@@ -91,7 +91,7 @@ class Household:
     def notice(self, state: states.State) -> None:
         """Take the state of the conversation, and let the others know when we begin to speak, and when we have done."""
         self._is_talking = not isinstance(state, states.Idle)
-        is_speaking = isinstance(state, states.Responding | states.Sounding)
+        is_speaking = states.published(state) == "responding"  # also while the rest of an answer is still being heard
         if is_speaking != self._is_speaking and not self._is_alone:
             self._is_speaking = is_speaking
             self._tell_speaking()
