@@ -136,6 +136,14 @@ def test_why_it_ended(reason: str, told: str) -> None:
     assert ended.payload["termination"] == {"reason": told}
 
 
+def test_a_question_that_nobody_answers_ends_by_timeout() -> None:
+    read_aloud = Published("event/turn", {"event_type": "finished", "user": {"text": None, "duration_ms": 0}})
+    bridge = Bridge()
+    *_, ended = bridge(start("action", text="Lights?"), state("responding"), read_aloud, state("idle", "silence"))
+    assert isinstance(ended, Tell)
+    assert ended.payload["termination"] == {"reason": "timeout"}
+
+
 def test_what_a_command_word_does_is_no_session() -> None:
     word = Published("event/wake", {**WAKE.payload, "wake_word": "hush/now", "action": "stop"})
     (detected,) = Bridge()(word)

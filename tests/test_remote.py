@@ -203,11 +203,12 @@ async def test_its_status_is_watched(mosquitto: Mosquitto) -> None:
             raise Enough
 
     def watch() -> None:
-        whole = Config(device=DeviceConfig(id="kitchen"), mqtt=config(mosquitto.port))
+        whole = Config(device=DeviceConfig(id="kitchen"), mqtt=config(door.port))
         with pytest.raises(Enough):
             mqttcommands.status(whole, as_json=False, watch=True, say=say)
 
-    async with make_broker(mosquitto.port) as broker:
+    problem = {"code": "c", "message": "it rains", "since": "2026-11-26T12:00:00Z"}
+    async with make_broker(mosquitto.port) as broker, Door(mosquitto.port) as door:
         broker.keep("state", '{"state":"idle"}')
         await connected(broker)
         async with Neighbour(mosquitto.port) as neighbour:
@@ -216,10 +217,23 @@ async def test_its_status_is_watched(mosquitto: Mosquitto) -> None:
         await eventually(lambda: len(lines) == 2, "what holds now")
         broker.keep("state", '{"state":"listening"}')
         await eventually(lambda: len(lines) == 3, "what changes")
+        broker.keep("health", json.dumps({"cloud": "ok", "problems": [problem]}))
+        await eventually(lambda: len(lines) == 5, "a problem")
+        broker.keep("health", json.dumps({"cloud": "ok", "problems": []}))
+        await eventually(lambda: len(lines) == 6, "it is over")
+        door.shut()
+        await eventually(lambda: len(lines) == 7, "the broker is away")
+        door.open()
+        await eventually(lambda: len(lines) == 8, "the broker is back")
         over.set()
         broker.keep("state", '{"state":"idle","muted":true}')
         await watching
-    assert lines == ["online; idle", "volume ? %; service ?", "online; listening", "online; idle; muted"]
+    assert lines == [
+        *("online; idle", "volume ? %; service ?", "online; listening"),
+        *("volume ? %; service ok", "problem since 2026-11-26T12:00:00Z: it rains"),
+        "over: problem since 2026-11-26T12:00:00Z: it rains",
+        *("unreachable; listening", "online; listening", "online; idle; muted"),
+    ]
 
 
 async def test_a_device_that_is_no_more_is_taken_out_first_of_home_assistant_then_of_the_broker(

@@ -59,6 +59,9 @@ def status(config: Config, *, as_json: bool, watch: bool, say: Callable[[str], N
                 for line in lines:
                     if line not in shown:
                         say(line)
+                for line in shown:
+                    if line.startswith("problem ") and line not in lines:
+                        say(f"over: {line}")
                 shown = lines
             if not watch:
                 break

@@ -285,9 +285,9 @@ def _moved(state: State, to: str, reason: object) -> Step:
 
 
 def _turned(state: State, payload: Mapping[str, Any]) -> Step:
-    if state.dialogue is not None:
-        state = replace(state, dialogue=replace(state.dialogue, turns=state.dialogue.turns + 1))
     user = payload.get("user") or {}
+    if state.dialogue is not None and (user.get("text") or user.get("duration_ms")):  # not just read aloud
+        state = replace(state, dialogue=replace(state.dialogue, turns=state.dialogue.turns + 1))
     if not user.get("text") or not user.get("duration_ms"):  # not to be told, or not said by voice
         return state, ()
     captured = {

@@ -44,7 +44,7 @@ class RemoteControl:
         self._news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._link: Link
         self._life = ExitStack()
-        self._accepted = False
+        self._accepted = self._is_away = False
         self._refusal: str | None = None
         self._failed = False
         self._deaf: tuple[str, ...] = ()
@@ -88,15 +88,20 @@ class RemoteControl:
     def changes(self) -> Iterator[dict[str, Any]]:
         """Yield what the daemon has published, now and after each change, for ever.
 
+        While the broker is away, ``availability`` is ``unreachable``.
+
         Raises:
             CommandError: If nothing was ever published.
 
         """
         while True:
-            known = self.status()
+            known = self._seen()
             yield known
-            while not self._wait(lambda: self.status() != known, CONNECT_PATIENCE_S):  # noqa: B023 - used at once
+            while not self._wait(lambda: self._seen() != known, CONNECT_PATIENCE_S):  # noqa: B023 - used at once
                 pass
+
+    def _seen(self) -> dict[str, Any]:
+        return {**self.status(), **({"availability": "unreachable"} if self._is_away else {})}
 
     def watch(self) -> Iterator[dict[str, Any]]:
         """Yield as :meth:`changes`, with what the daemon hears as ``ears``; also once a second without a change.
@@ -110,9 +115,9 @@ class RemoteControl:
             if time.monotonic() - asked > WATCH_S / 2:
                 asked = time.monotonic()
                 self._link.publish(self._topics.own("command/watch"), json.dumps({"for_s": WATCH_S}))
-            known = self.status()
+            known = self._seen()
             yield known
-            self._wait(lambda: self.status() != known, 1.0)  # noqa: B023 - used at once
+            self._wait(lambda: self._seen() != known, 1.0)  # noqa: B023 - used at once
 
     def command(self, action: str, *, patience_s: float = ANSWER_PATIENCE_S, **fields: object) -> Mapping[str, Any]:
         """Send ``command/<action>`` and return the result of it.
@@ -239,7 +244,7 @@ class RemoteControl:
 
     def accepted(self, window: int) -> None:  # noqa: ARG002 - one message at a time fits any window
         """Take it that the broker has us."""
-        self._accepted = True
+        self._accepted, self._is_away = True, False
 
     def denied(self, reason: str) -> None:
         """Take it that the broker does not want us."""
@@ -247,7 +252,7 @@ class RemoteControl:
 
     def lost(self, reason: str) -> None:  # noqa: ARG002 - _why finds a better one
         """Take it that the connection is over; it is made again within the patience for the answer."""
-        self._failed = True
+        self._failed, self._is_away = True, self._accepted
 
     def unreachable(self) -> None:
         """Take it that there is no connection."""
