@@ -79,18 +79,18 @@ card.close()
 """
 
 THREADS = """
-import sounddevice, threading
+import numpy as np, sounddevice, threading
 from voiced.edge.soundcard import Soundcard
 
 class Watched:
-    'PortAudio, which counts how many threads are at once in what touches its list of streams.'
+    'PortAudio, which counts how many threads are in it at once.'
 
     def __init__(self, library):
         self.library, self.lock, self.inside, self.most, self.calls = library, threading.Lock(), 0, 0, 0
 
     def __getattr__(self, name):
         call = getattr(self.library, name)
-        if name not in ("Pa_OpenStream", "Pa_CloseStream", "Pa_Initialize", "Pa_Terminate"):
+        if not name.startswith("Pa_"):
             return call
 
         def counted(*given):
@@ -111,7 +111,13 @@ card = Soundcard(print)
 
 def use(kind):
     for _ in range(20):
-        card.open(kind, "default", 24_000, 0.1).close()
+        stream = card.open(kind, "default", 24_000, 0.1)
+        if kind == "input":
+            stream.read()
+        else:
+            stream.wait()
+            stream.write(np.zeros(240, np.int16))
+        stream.close()
 
 threads = [threading.Thread(target=use, args=(kind,)) for kind in ("input", "output")]
 for thread in threads:
@@ -119,8 +125,36 @@ for thread in threads:
 for thread in threads:
     thread.join()
 card.close()
-assert portaudio.calls == 80, portaudio.calls
+assert portaudio.calls > 20 * 2 * 5, portaudio.calls
 assert portaudio.most == 1, portaudio.most
+"""
+
+GONE = """
+import sys, threading
+from voiced.edge.soundcard import Soundcard
+from voiced.errors import DeviceError
+
+card = Soundcard(print)
+stream, is_over = card.open("input", "virtmic", 16_000, 0.1), threading.Event()
+
+def hear():
+    while not is_over.is_set():
+        stream.wait()
+
+hearer = threading.Thread(target=hear)
+hearer.start()
+print("hearing", flush=True)
+sys.stdin.readline()
+for _ in range(100):
+    try:
+        card.open("output", "virtspk", 24_000, 0.04)
+    except DeviceError:
+        continue
+    raise AssertionError
+is_over.set()
+hearer.join()
+stream.close()
+card.close()
 """
 
 NAMES = """
@@ -497,9 +531,24 @@ def run(bed: SoundBed, program: str) -> None:
     subprocess.run([sys.executable, "-X", "faulthandler", "-c", program], check=True, env=bed.environment(), timeout=60)
 
 
-def test_one_thread_at_a_time_opens_or_closes_a_stream(beds: Beds) -> None:
+def test_one_thread_at_a_time_is_in_portaudio(beds: Beds) -> None:
     with beds() as bed:
         run(bed, THREADS)
+
+
+def test_a_speaker_that_is_gone_may_be_asked_for_while_the_microphone_hears(beds: Beds) -> None:
+    command = [sys.executable, "-X", "faulthandler", "-c", GONE]
+    with (
+        beds() as bed,
+        subprocess.Popen(
+            command, env=bed.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as program,
+    ):
+        assert program.stdout
+        assert program.stdout.readline() == "hearing\n"
+        bed.speaker.unplug()
+        program.communicate("go on\n", timeout=60)
+        assert program.returncode == 0
 
 
 def test_opening_a_stream_neither_adds_nor_removes_a_name_in_the_environment(beds: Beds) -> None:

@@ -1,6 +1,7 @@
 """Sound devices through PortAudio (sounddevice): which there are, and one stream at a time to or from each.
 
-PortAudio is not made for threads (its issue 254): what touches more than one stream is done by one thread at a time.
+PortAudio is for one thread at a time (its issue 254), whatever the streams: a call that fails keeps its error where all
+calls do, and if another one begins meanwhile, it goes on with a device that is not there, and aborts or crashes (seen).
 """
 
 import os
@@ -184,7 +185,7 @@ class Soundcard:
         """Close a stream of :meth:`open`; use :meth:`Stream.close`."""
         for close in (stream.abort, stream.close):
             # A device that is gone may refuse both; then there is nothing left to close.
-            with suppress(DeviceError), self._alone, self.limit(CALL_LIMIT_S, f"closing {name}"):
+            with suppress(DeviceError), self.limit(CALL_LIMIT_S, f"closing {name}"):
                 close()
         with self._changed:
             self._open.discard(id(stream))
@@ -192,22 +193,25 @@ class Soundcard:
 
     @contextmanager
     def limit(self, seconds: float, doing: str) -> Iterator[None]:
-        """Give up if the calls to PortAudio in this block take longer; turn its errors into ours.
+        """Have PortAudio alone in this block; give up if its calls take longer; turn its errors into ours.
 
-        Time in which the whole process stands still does not count: then nothing hangs but the machine.
+        Every call to it belongs in one. Time in which the whole process stands still does not count: then nothing hangs
+        but the machine.
 
         Raises:
             DeviceError: If PortAudio raises.
 
         """
         thread = threading.get_ident()
-        self._calls[thread] = (self._awake + _WATCH_S + seconds, doing)
-        try:
-            yield
-        except self._portaudio.PortAudioError as exc:
-            raise DeviceError(f"{doing} failed: {exc.args[0]}; it may be unplugged or its sound server down") from exc
-        finally:
-            del self._calls[thread]
+        with self._alone:
+            self._calls[thread] = (self._awake + _WATCH_S + seconds, doing)
+            try:
+                yield
+            except self._portaudio.PortAudioError as exc:
+                why = f"{doing} failed: {exc.args[0]}; it may be unplugged or its sound server down"
+                raise DeviceError(why) from exc
+            finally:
+                del self._calls[thread]
 
     def _open_listed(self, kind: Kind, wanted: str, rate: int, latency_s: float, channels: int) -> Stream:
         with self.limit(CALL_LIMIT_S, "listing sound devices"):
@@ -218,8 +222,7 @@ class Soundcard:
         refusal = DeviceError(f"{name} cannot be opened")
         for its_rate, its_channels in ((rate, channels), (rate, 2), (device.rate, channels), (device.rate, 2)):
             try:
-                opening = f"opening {name} at {its_rate} Hz"
-                with self._alone, self._named(kind, node), self.limit(OPEN_LIMIT_S, opening):
+                with self.limit(OPEN_LIMIT_S, f"opening {name} at {its_rate} Hz"), self._named(kind, node):
                     stream = make(
                         device=device.index,
                         samplerate=its_rate,

@@ -42,7 +42,7 @@ class Card(Protocol):
         """Whether all streams must be closed now."""
 
     def limit(self, seconds: float, doing: str) -> AbstractContextManager[None]:
-        """Give up if the calls to PortAudio in this block take longer; turn its errors into ours."""
+        """Have PortAudio alone in this block; give up if its calls take longer; turn its errors into ours."""
 
     def release(self, stream: Any, name: str) -> None:
         """Close a stream."""
