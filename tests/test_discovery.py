@@ -195,6 +195,7 @@ def test_there_is_a_trigger_for_each_wake_word_and_for_any() -> None:
         ("error", "error"),
     }
     assert triggers["wake_word_detected", "alexa"]["payload"] == "alexa"
+    assert "if value_json.wake_word }}" in triggers["wake_word_detected", "any"]["value_template"]  # and no button
 
 
 def test_choices_are_those_of_the_configuration_each_once() -> None:

@@ -187,7 +187,8 @@ def _entity(component: Component, device: Device) -> dict[str, Any]:
 def _triggers(topics: Topics, wake_words: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return device triggers: what automations offer in words."""
     detected = "{{ value_json.wake_word if value_json.event_type == 'detected' }}"
-    rows = [("wake_word_detected", "any", "event/wake", "detected", "{{ value_json.event_type }}")]
+    any_word = "{{ value_json.event_type if value_json.wake_word }}"  # not where a button, or MQTT, called
+    rows = [("wake_word_detected", "any", "event/wake", "detected", any_word)]
     rows += [("wake_word_detected", word, "event/wake", word, detected) for word in wake_words]
     rows += [("turn", kind, "event/turn", kind, "{{ value_json.event_type }}") for kind in ("finished", "failed")]
     rows += [("error", "error", "event/error", "error", "{{ value_json.event_type }}")]
