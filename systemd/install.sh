@@ -29,8 +29,13 @@ wrong() {
   exit 2
 }
 
-task=install user='' purge='' secret=''
+task='' user='' purge='' secret=''
 given=("$@")
+# choose TASK: one at a time.
+choose() {
+  if [[ $task && $task != "$1" ]]; then wrong "--$task and --$1 do not go together."; fi
+  task=$1
+}
 while [[ $# -gt 0 ]]; do
   case $1 in
     -h | --help)
@@ -38,15 +43,16 @@ while [[ $# -gt 0 ]]; do
       exit 0
       ;;
     --demo)
-      task=demo
+      choose demo
       shift
       break # the rest is the demo's
       ;;
     --user) user=yes ;;
-    --upgrade | --uninstall) task=${1#--} ;;
+    --upgrade | --uninstall) choose "${1#--}" ;;
     --purge) purge=yes ;;
     --secret)
-      task=secret secret=${2:-}
+      choose secret
+      secret=${2:-}
       known=$(sed -n 's/^LoadCredential=\([a-z_]*\):.*/\1/p' "$checkout/systemd/voiced.service" | xargs)
       [[ $secret && " $known " == *" $secret "* ]] || wrong "no secret ${secret:-without a name} here; there are: $known."
       shift
@@ -55,6 +61,7 @@ while [[ $# -gt 0 ]]; do
   esac
   shift
 done
+task=${task:-install}
 if [[ $purge && $task != uninstall ]]; then wrong "--purge goes with --uninstall."; fi
 if [[ $user && $task == secret ]]; then wrong "--secret is for the service; yours go into realtime.key_file, or ~/.config/voiced/environment."; fi
 

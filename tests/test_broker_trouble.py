@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,8 @@ from voiced.edge import brokerlogin, mosquitto
 from voiced.edge.broker import MqttBroker
 from voiced.edge.mosquitto import Mosquitto
 from voiced.edge.paholink import LARGEST_PACKET
-from voiced.errors import ConfigError, VoicedError
+from voiced.edge.remote import RemoteControl
+from voiced.errors import CommandError, ConfigError, VoicedError
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -107,6 +109,33 @@ async def test_the_password_comes_from_file_credential_or_environment(
     assert brokerlogin.password(config(1, password_file=str(tmp_path / "file"))) == " of the file "
     with pytest.raises(ConfigError, match=r"mqtt.password_file: cannot read .*nowhere"):
         brokerlogin.password(config(1, password_file=str(tmp_path / "nowhere")))
+
+
+async def test_whoever_controls_the_service_has_its_password_where_they_may_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    monkeypatch.delenv("VOICED_MQTT_PASSWORD", raising=False)
+    monkeypatch.setattr(brokerlogin, "SERVICE", tmp_path / "mqtt_password")
+    users = tmp_path / "users"
+    users.touch(mode=0o600)
+    user = ["mosquitto_passwd", "-b", str(users), "me", "sesame"]
+    await asyncio.to_thread(lambda: subprocess.run(user, check=True, capture_output=True))
+    async with Mosquitto(tmp_path, ["allow_anonymous false", f"password_file {users}"]) as locked:
+        mine = config(locked.port, username="me")
+        with pytest.raises(CommandError, match=r"user 'me' without a password .*; .*for root alone: sudo"):
+            await asyncio.to_thread(visit, mine)
+        (tmp_path / "mqtt_password").write_text("sesame\n")
+        await asyncio.to_thread(visit, mine)
+        monkeypatch.setenv("VOICED_MQTT_PASSWORD", "of the environment")
+        with pytest.raises(CommandError, match=r"user 'me' with this password"):
+            await asyncio.to_thread(visit, mine)
+
+
+def visit(mine: MqttConfig) -> None:
+    """As ``voiced status`` does."""
+    with RemoteControl(mine, Topics("voiced", "kitchen")):
+        pass
 
 
 async def test_tls_with_an_own_ca(tmp_path: Path) -> None:

@@ -90,6 +90,8 @@ def test_without_a_terminal_nothing_is_asked() -> None:
     [
         (["--nothing"], "no option"),
         (["--purge"], "--uninstall"),
+        (["--upgrade", "--uninstall"], "--upgrade and --uninstall do not go together"),
+        (["--secret", "openai_api_key", "--uninstall"], "do not go together"),
         (["--secret"], "without a name"),
         (["--secret", "root_password"], "azure_client_secret"),
         (["--user", "--secret", "openai_api_key"], "key_file"),

@@ -12,6 +12,9 @@ from voiced.errors import ConfigError
 PATIENCE_S = 5.0
 """Seconds to wait for the broker in each step of :func:`trouble`."""
 
+SERVICE = Path("/run/credentials/voiced.service/mqtt_password")
+"""The running service's own, which root may read: so that ``sudo voiced status`` gets in."""
+
 ALERT_S = 0.5
 """How soon a broker refuses our certificate; it says nothing if it does not."""
 
@@ -30,6 +33,8 @@ class _TidySocket(ssl.SSLSocket):
 def password(config: MqttConfig) -> str | None:
     """Return the password: from ``mqtt.password_file``, else a systemd credential, else the environment.
 
+    Whoever controls the service has none of these, and takes its credential where that may be read.
+
     Raises:
         ConfigError: If the file is named and cannot be read.
 
@@ -39,8 +44,10 @@ def password(config: MqttConfig) -> str | None:
         path, key = Path(config.password_file).expanduser(), "mqtt.password_file"
     elif "CREDENTIALS_DIRECTORY" in os.environ and credential.exists():
         path, key = credential, "systemd credential mqtt_password"
-    else:
+    elif "VOICED_MQTT_PASSWORD" in os.environ or not os.access(SERVICE, os.R_OK):
         return os.environ.get("VOICED_MQTT_PASSWORD")
+    else:
+        path, key = SERVICE, "systemd credential mqtt_password"
     try:
         return path.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as exc:
@@ -135,11 +142,23 @@ def refusal(config: MqttConfig, reason: str) -> str:
     """Return what the broker's refusal means, as a sentence; ``reason`` in its own words."""
     where = _where(config)
     if reason in {"Not authorized", "Bad user name or password"}:
+        if config.username and not _has_password(config):
+            return (
+                f"the MQTT broker at {where} does not accept user {config.username!r} without a password ({reason}); "
+                "set mqtt.password_file or VOICED_MQTT_PASSWORD; what the service has is for root alone: sudo"
+            )
         who = f"user {config.username!r} with this password" if config.username else "anybody without a user name"
         return (
             f"the MQTT broker at {where} does not accept {who} ({reason}); check mqtt.username and mqtt.password_file"
         )
     return f"the MQTT broker at {where} refuses the connection ({reason})"
+
+
+def _has_password(config: MqttConfig) -> bool:
+    try:
+        return bool(password(config))
+    except ConfigError:
+        return True  # named, and said elsewhere
 
 
 def silent(config: MqttConfig) -> str:
