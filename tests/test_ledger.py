@@ -9,7 +9,19 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from voiced.core.ledger import AHEAD_S, QUARTER_S, Book, Caps, Entry, day_start, is_spent, may_open, standings, warning
+from voiced.core.ledger import (
+    AHEAD_S,
+    QUARTER_S,
+    RECENT_S,
+    Book,
+    Caps,
+    Entry,
+    day_start,
+    is_spent,
+    may_open,
+    standings,
+    warning,
+)
 from voiced.core.prices import NANO, Cost, read_prices, transcript_tokens
 from voiced.core.realtime.events import Usage
 from voiced.edge.ledgerfile import load_prices
@@ -294,8 +306,7 @@ def test_a_clock_that_was_in_another_year_does_not_lock_the_house() -> None:
 
 def test_what_this_run_booked_moves_with_the_clock_and_what_was_there_before_does_not() -> None:
     """Booted in the past, set by NTP: today's money is today's."""
-    before = spent((NOON, 1.0))
-    book = Book(since=0.0, nano=before.nano, seconds=before.seconds)
+    book = Book(since=0.0, nano={int(NOON.timestamp() // QUARTER_S): NANO})
     past = NOON - timedelta(days=200)
     book.add(Entry(time=past.timestamp(), session="s", kind="span", seconds=60.0, nano=2 * NANO))
     day = (day_start(NOON), day_start(NOON) + timedelta(days=1), NOON)
@@ -310,3 +321,31 @@ def test_a_clock_set_back_by_days_forgives_nothing_within_the_month() -> None:
     book = spent((NOON, 1.0))
     assert may_open(book, Caps(usd_per_month=1), NOON - timedelta(days=15)) is not None
     assert may_open(book, Caps(usd_per_day=1), NOON - timedelta(days=15)) is None
+
+
+def test_a_book_that_is_kept_for_years_does_not_grow() -> None:
+    book = Book(since=0.0)
+    for hour in range(2 * 365 * 24):
+        book.add(Entry(time=hour * 3600.0, session="s", kind="span", seconds=1.0, nano=2))
+    assert len(book.run) <= RECENT_S / 3600 + 1
+    assert (book.totals.nano, book.nano, book.seconds) == (2 * 2 * 365 * 24, {}, {})
+
+
+@pytest.mark.parametrize("zone", [BERLIN, KOLKATA, UTC])
+@given(st.lists(st.tuples(st.floats(0, 30), st.integers(0, 9), st.just(0) | st.integers(-9999, 9999)), max_size=30))
+def test_what_a_book_has_forgotten_no_cap_asks_for(zone: ZoneInfo, visits: list[tuple[float, int, int]]) -> None:
+    """Days pass before each visit, and sometimes the clock is set, by quarters of an hour."""
+    caps = Caps(usd_per_month=1, session_minutes_per_month=1, usd_per_day=1, session_minutes_per_hour=1)
+    now = datetime(2026, 1, 1, 12, tzinfo=UTC).timestamp()
+    book, paid = Book(since=0.0), list[tuple[float, int]]()
+    for days, nano, quarters in visits:
+        now += days * 86_400 + quarters * QUARTER_S
+        book.redate(quarters)
+        paid = [(time + quarters * QUARTER_S, nano) for time, nano in paid]
+        book.add(Entry(time=now, session="s", kind="span", seconds=60 * nano, nano=nano * NANO))
+        paid.append((now, nano))
+        local = datetime.fromtimestamp(now, zone)
+        today, hour = day_start(local), local.replace(minute=0, second=0, microsecond=0)
+        starts = (today.replace(day=1), today.replace(day=1), today, hour)
+        used = [sum(nano for time, nano in paid if time >= start.timestamp()) for start in starts]
+        assert [standing.used for standing in standings(book, caps, local)] == used

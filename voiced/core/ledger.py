@@ -3,7 +3,6 @@
 Money is whole nano-dollars. Times are Unix seconds; days and months are those of the zone of the ``now`` that is given.
 """
 
-from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
@@ -16,6 +15,9 @@ QUARTER_S = 900
 
 AHEAD_S = 86_400
 """What is dated later than now, by so much at most, counts as spent now: a clock set back buys nothing."""
+
+RECENT_S = 40 * 86_400
+"""Caps look back a month; sums by quarters of an hour are kept in memory for as long."""
 
 Kind = Literal["response", "transcript", "span"]
 
@@ -63,13 +65,13 @@ class Book:
     since: float
     """When the first entry was made, or could have been."""
     totals: Totals = field(default_factory=Totals)
-    nano: dict[int, int] = field(default_factory=lambda: defaultdict(int))
-    """Nano-dollars by quarter of an hour."""
-    seconds: dict[int, float] = field(default_factory=lambda: defaultdict(float))
-    """Seconds of open sessions by quarter of an hour."""
+    nano: dict[int, int] = field(default_factory=dict)
+    """Nano-dollars of earlier runs by quarter of an hour."""
+    seconds: dict[int, float] = field(default_factory=dict)
+    """Seconds of their open sessions by quarter of an hour."""
     last_session: str = ""
     run: dict[int, tuple[int, float]] = field(default_factory=dict)
-    """What :meth:`add` took of both, by quarter of an hour: dated by the clock of this run, which may be set."""
+    """What :meth:`add` took of both, as far as caps look back: dated by the clock of this run, which may be set."""
 
     def add(self, entry: Entry) -> None:
         """Take an entry."""
@@ -89,30 +91,26 @@ class Book:
                 self.last_session = entry.session
         totals.nano += entry.nano or 0
         when, seconds = quarter(entry.time), entry.seconds if entry.kind == "span" else 0.0
-        self.nano[when] += entry.nano or 0
-        self.seconds[when] += seconds
+        if when not in self.run:
+            self.run = {then: sums for then, sums in self.run.items() if then >= when - RECENT_S // QUARTER_S}
         nano, open_s = self.run.get(when, (0, 0.0))
         self.run[when] = (nano + (entry.nano or 0), open_s + seconds)
 
     def redate(self, quarters: int) -> None:
         """Date what this run has added so many quarters of an hour later: the clock on the wall was set."""
-        for when, (nano, seconds) in self.run.items():
-            self.nano[when] -= nano
-            self.seconds[when] -= seconds
         self.run = {when + quarters: sums for when, sums in self.run.items()}
-        for when, (nano, seconds) in self.run.items():
-            self.nano[when] += nano
-            self.seconds[when] += seconds
 
     def spent(self, start: datetime, end: datetime, now: datetime) -> int:
         """Return nano-dollars spent from ``start`` to ``end``, also what is dated up to a day after ``now``."""
         first, last = _quarters(start, end, now)
-        return sum(nano for when, nano in self.nano.items() if first <= when < last)
+        earlier = sum(nano for when, nano in self.nano.items() if first <= when < last)
+        return earlier + sum(nano for when, (nano, _) in self.run.items() if first <= when < last)
 
     def open_s(self, start: datetime, end: datetime, now: datetime) -> float:
         """Return seconds that sessions were open in the same time."""
         first, last = _quarters(start, end, now)
-        return sum(seconds for when, seconds in self.seconds.items() if first <= when < last)
+        earlier = sum(seconds for when, seconds in self.seconds.items() if first <= when < last)
+        return earlier + sum(seconds for when, (_, seconds) in self.run.items() if first <= when < last)
 
 
 def _quarters(start: datetime, end: datetime, now: datetime) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from voiced.core.ledger import QUARTER_S, Book, Entry, Totals
+from voiced.core.ledger import QUARTER_S, RECENT_S, Book, Entry, Totals
 from voiced.core.prices import Prices, read_prices
 from voiced.core.realtime.events import Usage
 from voiced.edge import sqlitefile
@@ -23,9 +23,6 @@ PRICES = Path(__file__).parent.parent / "prices.toml"
 
 VERSION = 1
 """Of the tables, in ``user_version``."""
-
-RECENT_S = 40 * 86_400
-"""Caps look back a month; sums by quarters of an hour are kept in memory for as long."""
 
 RETRY_S = 30.0
 """Between two attempts to write, where the disk refuses."""
