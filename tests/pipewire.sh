@@ -16,6 +16,6 @@ check_machine
 install_packages ca-certificates libportaudio2 pipewire pipewire-alsa pipewire-pulse wireplumber pulseaudio-utils dbus
 find_python
 make_environment "$checkout/build/tests" "$checkout/tests/requirements.txt"
+explained=yes # what follows tells by itself
 PATH="$checkout/build/tests/bin:$PATH" PYTHONPATH=$checkout \
   python -m pytest -q -p no:cacheprovider tests/pipewire_stories.py "$@"
-explained=yes

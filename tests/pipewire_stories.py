@@ -76,7 +76,8 @@ class PipeWire:
         eventually(lambda: self._run("info").returncode == 0, what="pipewire-pulse")
         for wanted in (FEED, MICROPHONE, SPEAKER):
             self.ask(*wanted)
-        self.ask("set-default-source", "mic")
+        # which is kept by the part that links, and that part may not be there yet
+        eventually(lambda: self._run("set-default-source", "mic").returncode == 0, what="a default microphone")
         self.ask("set-default-sink", "speaker")
 
     def start_session(self) -> None:
