@@ -221,7 +221,8 @@ class Person:
     def start(self, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
         path = os.environ["PATH"]
         return subprocess.Popen(
-            [*self.command, "bash", INSTALL, "--user", *arguments],
+            # whoever started these tests in the background has them ignore Ctrl-C
+            ["env", "--default-signal=INT", *self.command, "bash", INSTALL, "--user", *arguments],
             cwd=self.home,
             env={"HOME": str(self.home), "PATH": path, "TMPDIR": str(self.home), **variables},
             stdin=subprocess.DEVNULL,
