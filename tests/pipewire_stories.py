@@ -103,6 +103,11 @@ class PipeWire:
         assert answered.returncode == 0, (question, answered.stderr)
         return answered.stdout
 
+    def gives_sound(self) -> bool:
+        """Whether another program hears the microphone."""
+        command = ["timeout", "5", "parec", "--device=mic", "--raw"]
+        return bool(subprocess.run(command, env=self.environment(), stdout=subprocess.PIPE, check=False).stdout)
+
     def streams(self, kind: str) -> list[dict[str, Any]]:
         """Return what ``sink-inputs`` or ``source-outputs`` there are."""
         listed: list[dict[str, Any]] = json.loads(self.ask("--format=json", "list", kind))
@@ -231,6 +236,8 @@ async def test_a_session_that_ends_is_noticed_and_overcome(house: House) -> None
     house.desktop.end_session()
     await until(lambda: "microphone" in house.keeper.status, "it misses its microphone")
     house.desktop.start_session()
+    if not await asyncio.to_thread(house.desktop.gives_sound):
+        pytest.skip("this PipeWire gives no program any sound after that (WirePlumber 0.4 does not)")
     await house.ready()
     await house.answers()
     assert house.keeper.ends == []

@@ -31,7 +31,7 @@ _WATCH_S = 0.25
 _CARDS = Path("/proc/asound")
 _NODES = Path("/dev/snd")
 _SERVERS = [Path(os.environ.get("XDG_RUNTIME_DIR", "/run")) / name for name in ("pulse/native", "pipewire-0")]
-_ROLE_VARIABLES = {"PULSE_PROP": "media.role={}", "PIPEWIRE_ALSA": "{{ media.role = {} }}"}
+_PULSE_PROPERTIES, _PIPEWIRE_PROPERTIES = "PULSE_PROP", "PIPEWIRE_ALSA"
 _NODE_VARIABLES: dict[Kind, tuple[str, str]] = {
     "input": ("PULSE_SOURCE", "PIPEWIRE_NODE"),
     "output": ("PULSE_SINK", "PIPEWIRE_NODE"),
@@ -72,7 +72,7 @@ class Soundcard:
         self._give_up = give_up
         self._role = role
         # Here and not when a stream is opened: see _named.
-        for name in _ROLE_VARIABLES if role else ():
+        for name in (_PULSE_PROPERTIES, _PIPEWIRE_PROPERTIES):
             os.environ.setdefault(name, "")
         for kind, wanted in (ends or {}).items():
             if node := _node(wanted):
@@ -277,10 +277,12 @@ class Soundcard:
         A microphone's would keep others soft for ever. Source: libpulse (pa_init_proplist, pa_client_conf_load) and
         PipeWire's plug-in for ALSA read these variables whenever a client connects, which is for each stream.
         """
+        role = f"media.role={self._role}" if self._role and kind == "output" else ""
+        # WirePlumber 0.4 takes a stream away from its node with the default, if the node was that when it was linked.
+        stay = "node.dont-reconnect=true" if node else ""
+        properties = {_PULSE_PROPERTIES: role, _PIPEWIRE_PROPERTIES: f"{role} {stay}".strip()}
         now = dict.fromkeys(_NODE_VARIABLES[kind] if node else (), node)
-        if kind == "output" and self._role:
-            roles = {name: text.format(self._role) for name, text in _ROLE_VARIABLES.items()}
-            now |= {name: text for name, text in roles.items() if not os.environ[name]}
+        now |= {name: text for name, text in properties.items() if text and not os.environ[name]}
         # Names that come or go are a trap for another thread that looks one up, in C as in Python (KeyError, seen);
         # another value is not.
         before = {name: os.environ.get(name, "") for name in now}
