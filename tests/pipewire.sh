@@ -19,4 +19,4 @@ make_environment "$checkout/build/tests" "$checkout/tests/requirements.txt"
 mkdir -p /run/systemd/{seats,sessions,users,machines} # wireplumber 0.4 ends where logind has never run
 explained=yes # what follows tells by itself
 PATH="$checkout/build/tests/bin:$PATH" PYTHONPATH=$checkout \
-  python -m pytest -q -p no:cacheprovider tests/pipewire_stories.py "$@"
+  python -m pytest -q -p no:cacheprovider --timeout=180 tests/pipewire_stories.py "$@"

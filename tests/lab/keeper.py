@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -148,7 +147,6 @@ class Keeper:
             if status in {0, 78}:
                 self._wanted = False
                 continue
-            with suppress(asyncio.CancelledError):
-                await asyncio.sleep(RESTART_S)
-                if self._wanted:
-                    self.start()
+            await asyncio.sleep(RESTART_S)
+            if self._wanted:
+                self.start()

@@ -151,7 +151,7 @@ class RemoteControl:
         own = f"{self._topics.root}/"
         # Home Assistant first: without their discovery, entities do not see their topics become empty
         topics = sorted(self._retained, key=lambda topic: (topic.startswith(own), topic))
-        if topics and self._config.discovery is True and self._topics.discovery not in topics:
+        if topics and self._config.discovery is True and all(topic.startswith(own) for topic in topics):
             topics.insert(0, self._topics.discovery)  # it may be there: rules often let us write it, and not read it
         for topic in topics:
             number = self._link.publish(topic, "", retain=True)
