@@ -170,6 +170,7 @@ async def test_turns_told_while_the_broker_was_away_arrive_after_a_restart(
                 broker.deliver("event/turn", "turn 12", parcel="t12")
                 await connected(broker)
                 await eventually(lambda: broker.health.waiting_turns == 0, "all confirmed")
+        await eventually(lambda: len(neighbour.on(TURNS)) >= 13, "they are told")
         assert neighbour.on(TURNS) == [f"turn {number}" for number in range(13)]
         assert reread(path) == []
         assert not any(heard.retain for heard in neighbour.heard if heard.topic != AVAILABILITY)
